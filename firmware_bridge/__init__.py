@@ -1,0 +1,1 @@
+"""Bytes on a wire: EMG front ends, prosthetic hands, and an emulator of each."""

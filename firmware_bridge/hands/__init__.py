@@ -1,0 +1,1 @@
+"""Prosthetic hands, one file each. `HANDS` is the list the command line shows."""

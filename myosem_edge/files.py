@@ -1,0 +1,51 @@
+"""The one way this project writes a file, and where a user's files live."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from myosem_edge.errors import StorageError
+
+
+def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
+    """Write `data` so that a reader, a full disk or a power cut meets the old file or the new one, never a part.
+
+    Temporary file in the same folder, flush, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: the folder or the file cannot be written; what was there before is untouched.
+    """
+    path = Path(path)
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = None
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written: {error.strerror}", where=path, todo="Free some space or choose another place"
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def user_folder() -> Path:
+    """Where keys, profiles and logs live: `$MYOSEM_HOME`, else the XDG data folder."""
+    if home := os.environ.get("MYOSEM_HOME"):
+        return Path(home)
+    data_home = os.environ.get("XDG_DATA_HOME")
+    return (Path(data_home) if data_home else Path.home() / ".local" / "share") / "myosem-edge"

@@ -1,0 +1,27 @@
+"""What one hop concluded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One hop's conclusion. `accepted` is the decoder's own verdict; the gate still has to agree.
+
+    `similarity` is the cosine to the action's description; `probability` is calibrated; `margin` is the distance in
+    probability to the runner-up; `nearest` are the best descriptions, best first; `level` is the contraction in 0..1
+    of the wearer's own calibrated range (0.5 where nothing is calibrated), for proportional control.
+    """
+
+    index: int  # counts hops since the decoder started
+    time_s: float  # arrival of the newest sample it has seen, monotonic
+    action: str
+    probability: float
+    margin: float
+    similarity: float
+    source: str  # "calibrated" or "description"
+    accepted: bool
+    reason: str  # why it was not accepted; "" when it was
+    level: float = 0.5
+    nearest: tuple[tuple[str, float], ...] = ()
