@@ -1,1 +1,1 @@
-"""calibration"""
+"""On-device calibration: prompted sessions, quality verdicts, closed-form heads, ring alignment, profile store."""

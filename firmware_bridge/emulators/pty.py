@@ -14,6 +14,7 @@ from myosem_edge.clock import Clock, MonotonicClock
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 
 TICK_S = 0.002
+MAX_WAITING_BYTES = 65536  # nobody reads: like a USB device, drop what no buffer can hold
 
 
 class OnPty:
@@ -26,7 +27,8 @@ class OnPty:
         self, emulator: Emulator, *, clock: Clock | None = None, before_tick: Callable[[float], None] | None = None
     ) -> None:
         self.emulator = emulator
-        self.error: BaseException | None = None
+        self.error: BaseException | None = None  # what stopped the thread, if anything did
+        self.dropped_bytes = 0
         self._clock = clock or MonotonicClock()
         self._before_tick = before_tick
         self._master, self._slave = os.openpty()
@@ -71,7 +73,11 @@ class OnPty:
                     if self._before_tick is not None:
                         self._before_tick(now_s)
                     self.emulator.tick(now_s)
-                    waiting += self.emulator.to_send()
+                    data = self.emulator.to_send()
+                    if len(waiting) + len(data) <= MAX_WAITING_BYTES:
+                        waiting += data
+                    else:
+                        self.dropped_bytes += len(data)
                     if waiting:
                         with contextlib.suppress(BlockingIOError):
                             del waiting[: os.write(self._master, waiting)]

@@ -1,0 +1,135 @@
+"""From labelled seconds of one wearer to an enrolment: input scale, ring rotation, two discriminants, what is typical.
+
+Everything is closed form. The same function serves the board, the evaluation and the export, so a figure that was
+printed is a figure of what the wearer gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from myosem_edge.calibration.heads import fit_lda
+from myosem_edge.calibration.ring import activity_map, best_shift
+from myosem_edge.errors import InputError
+from myosem_edge.runtime.decoder import Model, encode_stream
+from myosem_edge.runtime.encoder import Encoded, Fit
+from myosem_edge.runtime.match import Enrolment
+from myosem_edge.signal.montage import ring_order
+
+REST = "rest"
+MIN_HOPS = 20  # half a second of an action is the least a discriminant can be fitted on
+NONE = -1
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A continuous stretch of one wearer's stream as worn.
+
+    samples (n, channels) in the front end's unit; per hop: `action` (hops,) index into `actions` or NONE, `repetition`
+    (hops,) numbered from 1.
+    """
+
+    samples: np.ndarray
+    action: np.ndarray
+    repetition: np.ndarray
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EnrolmentReport:
+    """What the fit looked like. `separation` is the squared Mahalanobis distance of the closest pair of actions."""
+
+    ring_shift: int
+    ring_clarity: float  # lead over the second best rotation, in cosine
+    closest: tuple[str, str]
+    separation: float
+    hops: dict[str, int]
+
+
+def enrol(model: Model, data: Labelled, *, mirrored: bool, backend: str = "onnxruntime") -> tuple[Enrolment, EnrolmentReport]:
+    """Fit one wearer.
+
+    Raises:
+        InputError: an action has too few usable hops, or the samples are not finite.
+    """
+    fit, clarity = fit_electrodes(model, data, mirrored)
+    encoded = encode_stream(model.encoder(fit, backend), data.samples)
+    return enrol_encoded(encoded, data, fit, clarity)
+
+
+def fit_electrodes(model: Model, data: Labelled, mirrored: bool) -> tuple[Fit, float]:
+    """Input scale (every action the same weight) and ring rotation from labelled hops alone."""
+    if not np.isfinite(data.samples).all():
+        raise InputError("the calibration recording holds values that are not finite")
+    size = model.filter.frame_samples
+    worn = data.samples[:, ring_order(data.samples.shape[1], 0, mirrored)]
+    filtered = model.filter.whole(worn.astype(np.float64))
+    energy = np.square(filtered).reshape(-1, size, filtered.shape[1]).mean(axis=1)[: len(data.action)]
+    present = np.unique(data.action[data.action != NONE])
+    mean = np.mean([energy[data.action == k].mean(axis=0) for k in present], axis=0)
+    # A dead channel must not be blown up to the level of the living ones.
+    scale = np.sqrt(np.maximum(mean, 0.01 * mean.mean() + 1e-12))
+    maps = {data.actions[k]: row for k, row in activity_map(energy / scale**2, data.action).items()}
+    shared = [name for name in maps if name in model.ring_templates]
+    if len(shared) < 2:  # one pattern cannot be told from a channel's own gain
+        return Fit(mirrored, 0, scale), 0.0
+    index = {name: i for i, name in enumerate(shared)}
+    shift, clarity = best_shift(
+        {index[name]: maps[name] for name in shared}, {index[name]: model.ring_templates[name] for name in shared}
+    )
+    return Fit(mirrored, shift, scale), clarity
+
+
+def enrol_encoded(
+    encoded: Sequence[Encoded], data: Labelled, fit: Fit, clarity: float
+) -> tuple[Enrolment, EnrolmentReport]:
+    """The second half of `enrol`, for callers that have encoded the stream already with this fit."""
+    hops = min(len(encoded), len(data.action))
+    labels, repetition = data.action[:hops], data.repetition[:hops]
+    keep = np.flatnonzero(labels != NONE)
+    counts = {name: int((labels == k).sum()) for k, name in enumerate(data.actions)}
+    for name, count in counts.items():
+        if count < MIN_HOPS:
+            raise InputError(
+                f"too little usable signal of '{name}'", found=f"{count} hops", expected=f"at least {MIN_HOPS}",
+                todo="Repeat this action",
+            )
+    h = np.stack([encoded[i].h for i in keep]).astype(np.float64)
+    logs = np.stack([encoded[i].log_features for i in keep])
+    rms = np.array([encoded[i].rms for i in keep])
+    y, r, classes = labels[keep], repetition[keep], len(data.actions)
+    head_h, head_log = fit_lda(h, y, classes), fit_lda(logs, y, classes)
+    rest = data.actions.index(REST) if REST in data.actions else None
+    rest_rms = float(np.median(rms[y == rest])) if rest is not None else 0.0
+    active = tuple(float(np.percentile(rms[y == k], 75)) for k in range(classes))
+    enrolment = Enrolment(fit, data.actions, head_h, head_log, _typical_distance(h, y, r, classes), rest_rms, active)
+    gaps = head_h.distances(head_h.means) + np.diag(np.full(classes, np.inf))
+    a, b = np.unravel_index(int(gaps.argmin()), gaps.shape)
+    closest = (data.actions[int(a)], data.actions[int(b)])
+    return enrolment, EnrolmentReport(fit.shift, clarity, closest, float(gaps[a, b]), counts)
+
+
+def _typical_distance(h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int) -> float:
+    """Median squared distance of hops to their own action under a head that has not seen them.
+
+    Leaves one repetition out where every action has two, else fits on the first half of each action's hops and judges
+    the second: a distance measured on the fitted hops themselves would be far too small.
+    """
+    by_repetition = all(len(np.unique(r[y == k])) > 1 for k in range(classes))
+    folds = []
+    if by_repetition:
+        folds = [r == number for number in np.unique(r)]
+    else:
+        order = np.concatenate([np.arange((y == k).sum()) / (y == k).sum() for k in range(classes)])
+        position = np.empty(len(y))
+        position[np.concatenate([np.flatnonzero(y == k) for k in range(classes)])] = order
+        folds = [position >= 0.5]
+    found = []
+    for held in folds:
+        if len(np.unique(y[~held])) == classes and held.any():
+            distance = fit_lda(h[~held], y[~held], classes).distances(h[held])
+            found.append(distance[np.arange(held.sum()), y[held]])
+    return float(np.median(np.concatenate(found))) if found else float(h.shape[1])

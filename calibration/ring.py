@@ -1,0 +1,73 @@
+"""How an armband sits: the rotation that brings a worn ring to the canonical one.
+
+Ring rotation is the first-order nuisance of armbands. Each action leaves a pattern of log amplitude around the arm; the
+rotation is the one whose patterns agree best with the population's, given a few labelled seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def activity_map(energy: np.ndarray, actions: np.ndarray) -> dict[int, np.ndarray]:
+    """Mean log RMS (channels,) per action, from mean-square energy (frames, channels) and frame labels (frames,)."""
+    log_rms = 0.5 * np.log(energy + 1e-12)
+    return {int(k): log_rms[actions == k].mean(axis=0) for k in np.unique(actions) if k >= 0}
+
+
+def best_shift(worn: Mapping[int, np.ndarray], templates: Mapping[int, np.ndarray], prior: float = 0.0) -> tuple[int, float]:
+    """Electrodes to rotate (`canonical[i] = worn[i + shift]`) and how clearly it wins over the runner-up (cosines).
+
+    `prior` is subtracted per electrode of rotation: bands are usually worn about as the maker shows.
+
+    Raises:
+        ValueError: no action in common.
+    """
+    common = sorted(set(worn) & set(templates))
+    if not common:
+        raise ValueError("no action in common with the ring templates")
+    a, b = _centred([worn[k] for k in common]), _centred([templates[k] for k in common])
+    channels = a.shape[1]
+    norm = np.linalg.norm(a) * np.linalg.norm(b) + 1e-12
+    scores = np.array([(np.roll(a, -s, axis=1) * b).sum() / norm for s in range(channels)])
+    distance = np.minimum(np.arange(channels), channels - np.arange(channels))
+    scores = scores - prior * distance
+    order = np.argsort(scores)[::-1]
+    return int(order[0]), float(scores[order[0]] - scores[order[1]])
+
+
+def align_rings(maps: Sequence[Mapping[int, np.ndarray]], iterations: int = 10) -> tuple[list[int], dict[int, np.ndarray]]:
+    """Generalised Procrustes over rotations: a shift per session and the mean maps (templates) they agree on.
+
+    Starts from the bands as worn, so the commonest placement stays where it is.
+    """
+    shifts = [0] * len(maps)
+    templates = _mean_maps(maps, shifts)
+    for _ in range(iterations):
+        found = [best_shift(worn, templates)[0] for worn in maps]
+        if found == shifts:
+            break
+        shifts = found
+        templates = _mean_maps(maps, shifts)
+    return shifts, templates
+
+
+def _mean_maps(maps: Sequence[Mapping[int, np.ndarray]], shifts: Sequence[int]) -> dict[int, np.ndarray]:
+    actions = sorted({k for worn in maps for k in worn})
+    # Level out each session first: a strong arm must not own the template.
+    rows = {k: [] for k in actions}
+    for worn, shift in zip(maps, shifts, strict=True):
+        level = np.mean(list(worn.values()))
+        for k, row in worn.items():
+            rows[k].append(np.roll(row - level, -shift))
+    return {k: np.mean(rows[k], axis=0) for k in actions}
+
+
+def _centred(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """(actions, channels) without each channel's own gain and without each action's own force."""
+    table = np.stack(rows)
+    if len(table) > 1:
+        table = table - table.mean(axis=0, keepdims=True)
+    return table - table.mean(axis=1, keepdims=True)

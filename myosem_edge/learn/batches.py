@@ -1,0 +1,121 @@
+"""Random training batches: segments of real executions with ring jitter, channel gains and electrode mixing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from myosem_edge.learn.sessions import Session
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Nuisances of wearing an armband, drawn once per session and batch (an episode shares them)."""
+
+    ring_jitter: int = 1  # electrodes either way
+    gain_sigma: float = 0.15  # of the natural logarithm, per channel
+    mixing: float = 0.4  # largest share of a neighbouring electrode: rotation by a fraction
+    noise: float = 0.02  # of the wearer's own RMS, white
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A stretch of one action: frames start..stop of a clip."""
+
+    session: int
+    clip: int
+    action: int
+    repetition: int
+    start: int
+    stop: int
+
+
+def find_executions(sessions: Sequence[Session], min_frames: int) -> list[Execution]:
+    found = []
+    for s, session in enumerate(sessions):
+        for c, clip in enumerate(session.clips):
+            for number in np.unique(clip.execution[clip.execution >= 0]):
+                frames = np.flatnonzero(clip.execution == number)
+                if len(frames) >= min_frames:
+                    first = int(frames[0])
+                    found.append(
+                        Execution(s, c, int(clip.action[first]), int(clip.repetition[first]), first, int(frames[-1]) + 1)
+                    )
+    return found
+
+
+class Sampler:
+    """Draws batches from sessions. Every draw is a function of the generator it is given, so a run can be resumed."""
+
+    def __init__(self, sessions: Sequence[Session], segment_frames: int, warm_frames: int, augment: AugmentConfig) -> None:
+        self.sessions = sessions
+        self.segment_frames, self.warm_frames, self.augment = segment_frames, warm_frames, augment
+        self.executions = find_executions(sessions, segment_frames - warm_frames)
+        self._by_session: list[dict[int, dict[int, list[Execution]]]] = [{} for _ in sessions]
+        for e in self.executions:
+            self._by_session[e.session].setdefault(e.action, {}).setdefault(e.repetition, []).append(e)
+        # Many donnings of one person teach less than one donning of many people.
+        donnings = Counter(session.person for session in sessions)
+        self._weight = np.array([donnings[session.person] ** -0.5 for session in sessions])
+        self._canonical = [[session.canonical(clip) for clip in session.clips] for session in sessions]
+
+    def episodes(self, rng: np.random.Generator, count: int, ways: int, queries: int = 2) -> tuple[np.ndarray, np.ndarray]:
+        """x (count, ways, 1 + queries, channels, samples), action (count, ways).
+
+        Entry 0 of the third axis is the support repetition, the others are other repetitions of the same session.
+        """
+        able = [
+            s for s, actions in enumerate(self._by_session)
+            if sum(len(repetitions) > queries for repetitions in actions.values()) >= ways
+        ]
+        if not able:
+            raise ValueError(f"no session has {ways} actions with {queries + 1} repetitions")
+        weight = self._weight[able] / self._weight[able].sum()
+        xs, labels = [], []
+        for _ in range(count):
+            s = int(rng.choice(able, p=weight))
+            usable = [a for a, repetitions in self._by_session[s].items() if len(repetitions) > queries]
+            nuisance = self._nuisance(rng)
+            rows = []
+            chosen = rng.permutation(usable)[:ways]
+            for action in chosen:
+                repetitions = self._by_session[s][int(action)]
+                picks = rng.permutation(list(repetitions))[: 1 + queries]
+                pools = [repetitions[int(r)] for r in picks]
+                rows.append(np.stack([self._segment(pool[rng.integers(len(pool))], rng, nuisance) for pool in pools]))
+            xs.append(np.stack(rows))
+            labels.append(chosen)
+        return np.stack(xs), np.array(labels)
+
+    def _nuisance(self, rng: np.random.Generator) -> tuple[int, np.ndarray, float, int]:
+        a = self.augment
+        channels = self.sessions[0].montage.channels
+        shift = int(rng.integers(-a.ring_jitter, a.ring_jitter + 1)) if a.ring_jitter else 0
+        gain = np.exp(rng.normal(0.0, a.gain_sigma, channels)).astype(np.float32)
+        return shift, gain, float(rng.uniform(0, a.mixing)), 1 if rng.random() < 0.5 else -1
+
+    def _segment(
+        self, e: Execution, rng: np.random.Generator, nuisance: tuple[int, np.ndarray, float, int]
+    ) -> np.ndarray:
+        size = self.sessions[e.session].montage.rate_hz * 0.025
+        n = round(size)
+        judged = self.segment_frames - self.warm_frames
+        whole = self._canonical[e.session][e.clip]
+        last_start = max(e.start, e.stop - judged)
+        begin = int(rng.integers(e.start, last_start + 1)) - self.warm_frames
+        end = begin + self.segment_frames
+        x = whole[max(begin, 0) * n : end * n]
+        if begin < 0:  # before the recording began there was nothing
+            x = np.concatenate((np.zeros((-begin * n, x.shape[1]), np.float32), x))
+        missing = self.segment_frames * n - len(x)
+        if missing > 0:
+            x = np.concatenate((np.zeros((missing, x.shape[1]), np.float32), x))
+        shift, gain, mixing, side = nuisance
+        x = np.roll(x, shift, axis=1)
+        x = ((1 - mixing) * x + mixing * np.roll(x, side, axis=1)) * gain
+        if self.augment.noise:
+            x = x + rng.normal(0.0, self.augment.noise, x.shape).astype(np.float32)
+        return np.ascontiguousarray(x.T, dtype=np.float32)

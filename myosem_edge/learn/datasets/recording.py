@@ -1,0 +1,105 @@
+"""One recording, and what a data set is. The packs share one `.npz` schema, read here."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from myosem_edge.errors import InputError
+from myosem_edge.signal.montage import Montage
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Uninterrupted EMG of one person.
+
+    emg: (samples, channels) float32 in the montage's unit. label: (samples,) the data set's own gesture numbers.
+    repetition: (samples,) 0 = none. `session` names one donning of the electrodes. `usable` marks samples whose label
+    can be believed (onset lag of cues, cut edges).
+    """
+
+    dataset: str
+    subject: str
+    session: str
+    mirrored: bool  # left arm: the ring runs the other way round
+    montage: Montage
+    emg: np.ndarray
+    label: np.ndarray
+    repetition: np.ndarray
+    usable: np.ndarray
+    facts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """How to read one data set. `read(folder, subject)` yields recordings; nothing is loaded before that."""
+
+    name: str
+    licence: str
+    may_ship: bool  # whether weights trained on it may be distributed under MIT/Apache terms
+    montage: Montage
+    subjects: Callable[[Path], list[str]]
+    read: Callable[[Path, str], Iterator[Recording]]
+
+
+def pack_subjects(folder: Path) -> list[str]:
+    """Subjects of a pack folder, sorted by name.
+
+    Raises:
+        InputError: no folder, or no subject in it.
+    """
+    if not folder.is_dir():
+        raise InputError("no such data folder", where=folder, todo="Give the folder that holds the pack with --data")
+    found = sorted(path.stem for path in folder.glob("*.npz") if not path.stem.startswith("native_"))
+    if not found:
+        raise InputError("holds no recordings", where=folder, expected="one .npz per subject")
+    return found
+
+
+def read_pack(path: Path, *, dataset: str, montage: Montage, scale: float) -> Iterator[Recording]:
+    """Recordings of one subject's `.npz`, in file order. Labels are trusted everywhere; a data set narrows `usable`.
+
+    Raises:
+        InputError: unreadable file, missing array, wrong channel count, non-finite or empty data.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}  # read once: every access decompresses again
+    except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"is not a readable recording file ({error})", where=path) from error
+    missing = {"emg", "label", "repetition", "rec_ptr"} - arrays.keys()
+    if missing:
+        raise InputError("lacks arrays", where=path, found=sorted(arrays), expected=sorted(missing))
+    emg = arrays["emg"]
+    if emg.ndim != 2 or emg.shape[1] != montage.channels:
+        raise InputError("wrong shape of emg", where=path, found=emg.shape, expected=f"(samples, {montage.channels})")
+    if len(emg) == 0 or not np.isfinite(emg).all():
+        raise InputError("emg is empty or not finite", where=path, found=f"{len(emg)} samples")
+    if not len(emg) == len(arrays["label"]) == len(arrays["repetition"]):
+        raise InputError("emg, label and repetition differ in length", where=path, found=len(arrays["label"]), expected=len(emg))
+    pointers = arrays["rec_ptr"]
+    if pointers[0] != 0 or pointers[-1] != len(emg) or (np.diff(pointers) < 0).any():
+        raise InputError("rec_ptr does not cover the samples", where=path, found=f"{pointers[0]}..{pointers[-1]}", expected=f"0..{len(emg)}")
+    fields = {name[4:]: values for name, values in arrays.items() if name.startswith("rec_") and name != "rec_ptr"}
+    for i, (a, b) in enumerate(zip(pointers[:-1], pointers[1:], strict=True)):
+        yield Recording(
+            dataset=dataset, subject=path.stem, session="0", mirrored=False, montage=montage,
+            emg=emg[a:b].astype(np.float32) * np.float32(scale), label=arrays["label"][a:b].astype(np.int64),
+            repetition=arrays["repetition"][a:b].astype(np.int64), usable=np.ones(b - a, dtype=bool),
+            facts={name: int(values[i]) for name, values in fields.items()},
+        )
+
+
+def drop_after_change(recording: Recording, rest_label: int, active_s: float, rest_s: float) -> Recording:
+    """Distrust the first `active_s` of every active stretch and the first `rest_s` of every rest stretch (cue lag)."""
+    label, rate_hz = recording.label, recording.montage.rate_hz
+    usable = recording.usable.copy()
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(label) != 0)))
+    for start in starts:
+        seconds = rest_s if label[start] == rest_label else active_s
+        usable[start : start + round(seconds * rate_hz)] = False
+    return replace(recording, usable=usable)

@@ -1,0 +1,180 @@
+"""The MyoSem encoder: an implementation of the idea, reconstructed from the published abstract; every reconstructed
+choice is a field of ModelConfig and can be switched off.
+
+Front (float): learned FIR bank shared over channels, learned spatial mixtures, power per 25 ms frame, logarithm.
+Activation-aware: a gate driven by the log power of each electrode opens or closes features with the level of contraction.
+Body: residual blocks of depthwise causal convolutions over frames. Semantic queries: one per view of the descriptions,
+each attending over the most recent frames and landing in its own subspace of the shared space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from myosem_edge.actions.catalogue import VIEWS
+
+POWER_FLOOR = 1e-3  # of the wearer's mean power: keeps the logarithm of silence finite
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and switches. A hop is one frame."""
+
+    channels: int = 8
+    frame_samples: int = 5
+    filters: int = 6
+    taps: int = 9
+    mixtures: int = 32
+    width: int = 160  # of h
+    dilations: tuple[int, ...] = (1, 2, 1)
+    embedding: int = 128  # of z, shared equally by the views
+    smooth_frames: int = 1  # causal mean over the last frames of h: steadier holds, later onsets
+    activation_aware: bool = True
+    semantic_queries: bool = False
+    query_frames: int = 8  # how far back a semantic query may look
+    text_width: int = 384
+
+    @property
+    def receptive_frames(self) -> int:
+        """Frames that influence one decision, the newest included."""
+        frames = 2 + sum(2 * dilation for dilation in self.dilations)  # power is a mean of two frames
+        return frames + (self.query_frames - 1 if self.semantic_queries else 0) + (self.smooth_frames - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        return cls(**{**values, "dilations": tuple(values["dilations"])})
+
+
+class PowerFront(nn.Module):
+    """(batch, channels, samples) -> features (batch, width, frames) and log channel power (batch, channels, frames)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.filters = nn.Parameter(torch.randn(config.filters, config.taps) / config.taps**0.5)
+        self.mixing = nn.Parameter(
+            torch.randn(config.mixtures, config.filters, config.channels) / (config.filters * config.channels) ** 0.5
+        )
+        self.norm = nn.BatchNorm1d(config.mixtures)
+        self.expand = nn.Conv1d(config.mixtures, config.width, 1)
+        self.gate = nn.Conv1d(config.channels, config.width, 1)
+
+    def kernel(self) -> Tensor:
+        """Filter bank and mixtures as one convolution kernel (mixtures, channels, taps)."""
+        return torch.einsum("ft,mfc->mct", self.filters, self.mixing)
+
+    def log_powers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Log power of the mixtures (batch, mixtures, frames) and of the channels (batch, channels, frames)."""
+        config = self.config
+        mixed = F.conv1d(F.pad(x, (config.taps - 1, 0)), self.kernel())
+        return _log_frame_power(mixed, config.frame_samples), _log_frame_power(x, config.frame_samples)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mixtures, channels = self.log_powers(x)
+        features = self.expand(self.norm(mixtures))
+        if self.config.activation_aware:
+            features = features * torch.sigmoid(self.gate(channels))
+        return features, channels
+
+
+class CausalBlock(nn.Module):
+    """x + BN(1x1(ReLU(BN(depthwise causal convolution of three taps)))); integer arithmetic reproduces it."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        # Shifted multiply-adds: the same as a grouped convolution, whose backward pass is slow on a CPU.
+        self.taps = nn.Parameter(torch.randn(width, 3) / 3**0.5)
+        self.norm_taps = nn.BatchNorm1d(width)
+        self.mix = nn.Conv1d(width, width, 1, bias=False)
+        self.norm_mix = nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        d = self.dilation
+        padded = F.pad(x, (2 * d, 0))
+        frames = x.shape[-1]
+        y = sum(padded[..., k * d : k * d + frames] * self.taps[:, k, None] for k in range(3))
+        return x + self.norm_mix(self.mix(F.relu(self.norm_taps(y))))
+
+
+class Encoder(nn.Module):
+    """EMG (batch, channels, samples) -> h (batch, frames, width) and unit z (batch, frames, embedding)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.front = PowerFront(config)
+        self.blocks = nn.ModuleList(CausalBlock(config.width, dilation) for dilation in config.dilations)
+        self.project = nn.Linear(config.width, config.embedding)
+        if config.semantic_queries:
+            self.queries = nn.Parameter(torch.randn(len(VIEWS), config.width) / config.width**0.5)
+            self.keys = nn.Linear(config.width, config.width, bias=False)
+            self.recency = nn.Parameter(torch.linspace(-2.0, 0.0, config.query_frames).repeat(len(VIEWS), 1))
+        self.view_weights = nn.Parameter(torch.zeros(len(VIEWS)))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """h (batch, frames, width)."""
+        features, _ = self.front(x)
+        for block in self.blocks:
+            features = block(features)
+        n = self.config.smooth_frames
+        if n > 1:
+            features = F.avg_pool1d(F.pad(features, (n - 1, 0)), n, stride=1)
+        return features.transpose(1, 2)
+
+    def embed(self, h: Tensor) -> Tensor:
+        """h (batch, frames, width) -> unit z (batch, frames, embedding)."""
+        views = len(VIEWS)
+        if self.config.semantic_queries:
+            n = self.config.query_frames
+            recent = F.pad(h, (0, 0, n - 1, 0)).unfold(1, n, 1)  # (batch, frames, width, n)
+            keys = self.keys(h)
+            scores = F.pad(keys @ self.queries.T, (0, 0, n - 1, 0), value=-1e4).unfold(1, n, 1)
+            weights = torch.softmax(scores / self.config.width**0.5 + self.recency, dim=-1)  # (batch, frames, views, n)
+            pooled = torch.einsum("btwn,btvn->btvw", recent, weights)
+            matrix = self.project.weight.view(views, -1, self.config.width)
+            z = torch.einsum("btvw,vew->btve", pooled, matrix) + self.project.bias.view(views, -1)
+        else:
+            z = self.project(h).unflatten(-1, (views, -1))
+        return weigh_views(z, self.view_weights)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.hidden(x)
+        return h, self.embed(h)
+
+
+class DescriptionProjection(nn.Module):
+    """Centred sentence embeddings (actions, views, text) -> unit prototypes (actions, embedding).
+
+    Starts as the principal axes of each view's texts and may only drift from there: a projection that is free to move
+    favours the actions seen in training over all others.
+    """
+
+    def __init__(self, table: Tensor, embedding: int) -> None:
+        super().__init__()
+        views, size = table.shape[1], embedding // table.shape[1]
+        axes = [torch.linalg.svd(table[:, v] - table[:, v].mean(0), full_matrices=True).Vh[:size] for v in range(views)]
+        self.matrix = nn.Parameter(torch.stack(axes))  # (views, size, text)
+
+    def forward(self, table: Tensor, view_weights: Tensor) -> Tensor:
+        return weigh_views(torch.einsum("avt,vet->ave", table, self.matrix), view_weights)
+
+
+def weigh_views(parts: Tensor, view_weights: Tensor) -> Tensor:
+    """(..., views, size) -> (..., views * size) of unit length, so that a dot product is the weighted mean of the views' cosines."""
+    weights = torch.softmax(view_weights, dim=0).sqrt()
+    return (F.normalize(parts, dim=-1) * weights[:, None]).flatten(-2)
+
+
+def _log_frame_power(x: Tensor, size: int) -> Tensor:
+    """Mean square over the last two frames at every frame, as a logarithm: (batch, c, samples) -> (batch, c, frames)."""
+    power = F.avg_pool1d(x.square(), size)
+    return torch.log(0.5 * (power + F.pad(power, (1, 0))[..., :-1]) + POWER_FLOOR)

@@ -1,0 +1,201 @@
+"""Train the teacher: resumable, seeded, on CPU or GPU. Every step is a function of (seed, step), so a resumed run is the same run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from myosem_edge.actions.catalogue import Catalogue
+from myosem_edge.actions.table import DescriptionTable
+from myosem_edge.calibration.ring import activity_map, align_rings
+from myosem_edge.errors import InputError
+from myosem_edge.files import write_atomic
+from myosem_edge.learn.batches import AugmentConfig, Sampler
+from myosem_edge.learn.checkpoint import Trained, read_tensors
+from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig
+from myosem_edge.learn.sessions import Session
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run. Loss weights are switches: 0 turns a part off."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 0
+    steps: int = 1200
+    episodes: int = 8  # sessions per step
+    ways: int = 7
+    queries: int = 2
+    segment_frames: int = 26  # 0.65 s
+    judged_frames: int = 6  # frames of a segment that enter the loss
+    learning_rate: float = 3e-3
+    text_rate: float = 0.1  # of the learning rate, for the description projection
+    weight_decay: float = 0.02
+    episodic_weight: float = 1.0
+    text_weight: float = 1.0
+    checkpoint_every: int = 100
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Progress = Callable[[int, dict[str, float]], None]
+
+
+def align_sessions(sessions: Sequence[Session], catalogue: Catalogue) -> dict[str, np.ndarray]:
+    """Rotate every session to the ring its labels agree on; returns the templates by action id."""
+    shifts, templates = align_rings([session_map(session) for session in sessions])
+    for session, shift in zip(sessions, shifts, strict=True):
+        session.shift = shift
+    return {catalogue.ids[k]: row.astype(np.float32) for k, row in templates.items()}
+
+
+def session_map(session: Session, keep: Callable[[int, int], bool] = lambda action, repetition: True) -> dict[int, np.ndarray]:
+    """Mean log RMS per action of a session's believed frames, in the session's own scale."""
+    energies, actions = [], []
+    for clip in session.clips:
+        energy = np.square(clip.x / session.scale).reshape(len(clip.action), -1, clip.x.shape[1]).mean(axis=1)
+        chosen = np.array([a >= 0 and keep(int(a), int(r)) for a, r in zip(clip.action, clip.repetition, strict=True)])
+        energies.append(energy[chosen])
+        actions.append(clip.action[chosen])
+    return activity_map(np.concatenate(energies), np.concatenate(actions))
+
+
+def train(
+    config: TrainConfig,
+    sessions: Sequence[Session],
+    catalogue: Catalogue,
+    table: DescriptionTable,
+    *,
+    family: str,
+    provenance: dict[str, Any],
+    run_folder: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = lambda step, numbers: None,
+) -> Trained:
+    """Train on sessions (their rings are aligned here). With `run_folder` the run can be interrupted and resumed.
+
+    Raises:
+        InputError: no session, or the run folder holds a run with another configuration.
+    """
+    if not sessions:
+        raise InputError("no session to train on", todo="Check the subjects and data sets that were chosen")
+    if config.ways < 2 and config.episodic_weight:
+        raise InputError("an episode needs at least two actions", found=config.ways)
+    templates = align_sessions(sessions, catalogue)
+    torch.manual_seed(config.seed)
+    raw = torch.from_numpy(table.vectors)
+    seen = sorted({int(a) for session in sessions for clip in session.clips for a in np.unique(clip.action) if a >= 0})
+    text_mean = raw[seen].mean(dim=0)
+    centred = (raw - text_mean).to(device)
+    encoder = Encoder(config.model).to(device)
+    projection = DescriptionProjection(raw - text_mean, config.model.embedding).to(device)
+    ridge, log_scale = EpisodicRidge().to(device), nn.Parameter(torch.tensor(2.5, device=device))
+    groups = [
+        {"params": [*encoder.parameters(), *ridge.parameters(), log_scale], "rate": 1.0},
+        {"params": [*projection.parameters()], "rate": config.text_rate},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    parts = nn.ModuleDict({"encoder": encoder, "projection": projection, "ridge": ridge})
+    parts.register_parameter("log_scale", log_scale)
+    history: list[dict[str, float]] = []
+    first = 0
+    if run_folder is not None and (run_folder / "resume.safetensors").exists():
+        first, history = _resume(run_folder / "resume.safetensors", config, parts, optimiser)
+    sampler = Sampler(sessions, config.segment_frames, config.segment_frames - 12, config.augment)
+    gallery = torch.tensor(seen, device=device)
+    row_of = {action: row for row, action in enumerate(seen)}
+    encoder.train()
+    for step in range(first, config.steps):
+        rate = _one_cycle(step / config.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * rate * group["rate"]
+        rng = np.random.default_rng([config.seed, step])
+        x, actions = sampler.episodes(rng, config.episodes, config.ways, config.queries)
+        rows = torch.tensor([[row_of[int(a)] for a in way] for way in actions], device=device)
+        numbers = _step_losses(config, encoder, projection, ridge, log_scale, x, rows, centred[gallery], rng, device)
+        optimiser.zero_grad()
+        numbers["loss"].backward()
+        nn.utils.clip_grad_norm_(parts.parameters(), 5.0)
+        optimiser.step()
+        row = {name: float(value.detach()) for name, value in numbers.items()}
+        history.append({"step": float(step), **row})
+        progress(step + 1, row)
+        if run_folder is not None and ((step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps):
+            _save_resume(run_folder / "resume.safetensors", step + 1, config, parts, optimiser, history)
+    encoder.eval()
+    provenance = {**provenance, "train": config.to_dict(), "actions": [catalogue.ids[k] for k in seen], "history": history[:: max(1, len(history) // 100)]}
+    return Trained(encoder.cpu(), projection.cpu(), text_mean, templates, family, provenance)
+
+
+def _step_losses(
+    config: TrainConfig, encoder: Encoder, projection: DescriptionProjection, ridge: EpisodicRidge, log_scale: Tensor,
+    x: np.ndarray, rows: Tensor, texts: Tensor, rng: np.random.Generator, device: str,
+) -> dict[str, Tensor]:
+    episodes, ways, repetitions = x.shape[:3]
+    h, z = encoder(torch.from_numpy(x).to(device).flatten(0, 2))
+    frames = rng.permutation(12)[: config.judged_frames] - 12  # the others only warm the filters up
+    h, z = h[:, frames], z[:, frames]
+    labels = rows[:, :, None, None].expand(episodes, ways, repetitions, len(frames))
+    prototypes = projection(texts, encoder.view_weights)
+    text = contrastive_loss(z.flatten(0, 1), labels.flatten(), prototypes, log_scale.exp())
+    with torch.no_grad():
+        recall = (z.flatten(0, 1) @ prototypes.T).argmax(1).eq(labels.flatten()).float().mean()
+    h = h.reshape(episodes, ways, repetitions, len(frames), -1)
+    local = torch.arange(ways, device=device)[None, :, None, None].expand(episodes, ways, repetitions, len(frames))
+    episodic = ridge(
+        h[:, :, 0].flatten(1, 2), local[:, :, 0].flatten(1, 2),
+        h[:, :, 1:].flatten(1, 3), local[:, :, 1:].flatten(1, 3), ways,
+    )
+    loss = config.text_weight * text + config.episodic_weight * episodic
+    return {"loss": loss, "text": text, "episodic": episodic, "recall": recall}
+
+
+def _one_cycle(progress: float, warm: float = 0.15) -> float:
+    """Share of the top learning rate: linear warm-up, cosine decay (Smith 2018)."""
+    if progress < warm:
+        return 0.04 + 0.96 * progress / warm
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm))) + 1e-3
+
+
+def _save_resume(
+    path: Path, step: int, config: TrainConfig, parts: nn.Module, optimiser: torch.optim.Optimizer, history: list[dict[str, float]]
+) -> None:
+    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in parts.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        for name, value in state.items():
+            tensors[f"optimiser.{index}.{name}"] = torch.as_tensor(value).detach().cpu().clone().contiguous()
+    header = {"step": step, "config": config.to_dict(), "history": history}
+    write_atomic(path, save(tensors, {"myosem": json.dumps(header)}))
+
+
+def _resume(
+    path: Path, config: TrainConfig, parts: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[int, list[dict[str, float]]]:
+    tensors, header = read_tensors(path)
+    wanted = json.loads(json.dumps(config.to_dict()))
+    changed = sorted(name for name in wanted if wanted[name] != header["config"].get(name))
+    if changed:
+        raise InputError(
+            "the interrupted run here used another configuration", where=path, found=f"different {', '.join(changed)}",
+            todo="Repeat the command exactly, or choose another --out folder",
+        )
+    parts.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+    saved = optimiser.state_dict()
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".", 2)
+            saved["state"].setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(saved)
+    return int(header["step"]), list(header["history"])

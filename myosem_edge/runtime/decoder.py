@@ -1,0 +1,207 @@
+"""From a verified bundle to decisions: chunks of samples in, one decision per hop out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+
+from myosem_edge.bundle import Bundle
+from myosem_edge.errors import BundleError, ProfileError
+from myosem_edge.firmware_bridge.frontends.base import Chunk
+from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.encoder import Encoded, EncoderState, Fit, StreamingEncoder, make_body
+from myosem_edge.runtime.match import Enrolment, Gallery, MatchConstants, Matcher
+from myosem_edge.signal.blockfilter import BlockFilter
+from myosem_edge.signal.front import FrontWeights
+
+# Decoder's own reasons for not accepting; the gate has its own.
+SETTLING, UNKNOWN, AMBIGUOUS, NOT_ENROLLED = "settling", "unknown", "ambiguous", "not-enrolled"
+MAX_FILL_SAMPLES = 20  # 100 ms at 200 Hz: a longer hole restarts the encoder instead of being papered over
+NEAREST = 3
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The settings at which every figure of the bundle was measured."""
+
+    smoothing_hops: int  # mean of the joint distribution over so many hops
+    min_margin: float  # in probability, to the runner-up
+    min_cosine: float  # to the description, where no calibration vouches for the action
+    settle_hops: int  # after a cold start nothing is accepted
+    typical_rms: float  # input scale while nobody has calibrated, in the front end's unit
+    match: MatchConstants
+
+    def to_dict(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "match"}
+        return values | {"match": {name: getattr(self.match, name) for name in self.match.__dataclass_fields__}}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> OperatingPoint:
+        plain = {name: values[name] for name in cls.__dataclass_fields__ if name != "match"}
+        plain["smoothing_hops"], plain["settle_hops"] = int(plain["smoothing_hops"]), int(plain["settle_hops"])
+        return cls(**plain, match=MatchConstants(**values["match"]))
+
+
+@dataclass(frozen=True)
+class Model:
+    """The parsed contents of a bundle that decoding needs."""
+
+    filter: BlockFilter
+    front: FrontWeights
+    onnx: bytes
+    tensors: dict[str, np.ndarray]
+    view_weights: np.ndarray
+    gallery: Gallery
+    ring_templates: dict[str, np.ndarray]  # by action id
+    operating_point: OperatingPoint
+    rate_hz: float
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Model:
+        """Raises:
+        BundleError: a tensor is missing or of the wrong shape.
+        """
+        manifest = bundle.manifest
+        try:
+            tensors = load_tensors(bundle.member("encoder.safetensors"))
+            descriptions = load_tensors(bundle.member("descriptions.safetensors"))
+            ids = tuple(line.split("\t", 1)[0] for line in bundle.member("descriptions.txt").decode().splitlines())
+            rows = descriptions["gallery"]
+            gallery = Gallery(tuple(ids[i] for i in rows), descriptions["prototypes"][rows])
+            templates = {ids[i]: row for i, row in zip(tensors["ring.actions"], tensors["ring.templates"], strict=True)}
+            frame = manifest.filter.frame_samples
+            model = cls(
+                BlockFilter(np.array(manifest.filter.sections), frame),
+                FrontWeights.from_tensors(tensors, frame, manifest.montage.channels),
+                bundle.member("encoder.onnx"), tensors, tensors["view_weights"], gallery, templates,
+                OperatingPoint.from_dict(dict(manifest.operating_point)), manifest.montage.rate_hz,
+            )
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise BundleError(f"the encoder's numbers do not fit together ({error!r})", where=manifest.file_name) from error
+        return model
+
+    def encoder(self, fit: Fit | None = None, backend: str = "onnxruntime") -> StreamingEncoder:
+        fit = fit or Fit.unknown(self.front.channels, self.operating_point.typical_rms)
+        return StreamingEncoder(self.filter, self.front, make_body(backend, self.onnx, self.tensors), self.view_weights, fit)
+
+    @property
+    def hop_s(self) -> float:
+        return self.filter.frame_samples / self.rate_hz
+
+
+class Decoder:
+    """Holds the stream's state. `feed(chunk)` returns the decisions that the chunk completes."""
+
+    def __init__(self, model: Model, enrolment: Enrolment | None = None, *, backend: str = "onnxruntime") -> None:
+        self.model, self.enrolment = model, enrolment
+        if enrolment is not None and len(enrolment.fit.scale) != model.front.channels:
+            raise ProfileError(
+                "the profile has another number of channels", found=len(enrolment.fit.scale), expected=model.front.channels
+            )
+        self.encoder = model.encoder(enrolment.fit if enrolment else None, backend)
+        self.matcher = Matcher(model.gallery, model.operating_point.match, enrolment)
+        self._pending = np.zeros((0, model.front.channels), np.float32)
+        self._index = 0
+        self.restarts = 0
+        self._restart()
+
+    @property
+    def backend(self) -> str:
+        return self.encoder.body.name
+
+    def _restart(self) -> None:
+        self._state: EncoderState = self.encoder.start()
+        self._settled = 0
+        self._recent: list[np.ndarray] = []
+
+    def feed(self, chunk: Chunk) -> list[Decision]:
+        """A hole of at most MAX_FILL_SAMPLES is filled with silence to keep time; a longer one restarts the encoder."""
+        if chunk.lost > MAX_FILL_SAMPLES:
+            self._pending = self._pending[:0]
+            self.restarts += 1
+            self._restart()
+        elif chunk.lost:
+            silence = np.zeros((chunk.lost, self._pending.shape[1]), np.float32)
+            self._pending = np.concatenate((self._pending, silence))
+        samples = np.nan_to_num(chunk.samples, nan=0.0, posinf=0.0, neginf=0.0)
+        self._pending = np.concatenate((self._pending, samples))
+        size, decisions = self.encoder.frame_samples, []
+        while len(self._pending) >= size:
+            frame, self._pending = self._pending[:size], self._pending[size:]
+            encoded, self._state = self.encoder.step(frame, self._state)
+            decisions.append(self._decide(encoded, chunk.arrival_s))
+        return decisions
+
+    def _decide(self, encoded: Encoded, arrival_s: float) -> Decision:
+        point = self.model.operating_point
+        now, cosines = self.matcher.match(encoded)
+        self._recent = [*self._recent[-(point.smoothing_hops - 1) :], now] if point.smoothing_hops > 1 else [now]
+        probabilities = np.mean(self._recent, axis=0)
+        self._settled += 1
+        self._index += 1
+        first, second = np.argsort(probabilities)[::-1][:2]
+        ids = self.matcher.gallery.ids
+        action = ids[first]
+        enrolled = self.enrolment is not None and action in self.enrolment.actions
+        margin = float(probabilities[first] - probabilities[second])
+        reason = ""
+        if self._settled <= point.settle_hops:
+            reason = SETTLING
+        elif self.enrolment is not None and not enrolled:
+            reason = NOT_ENROLLED
+        elif not enrolled and cosines[first] < point.min_cosine:
+            reason = UNKNOWN
+        elif margin < point.min_margin:
+            reason = AMBIGUOUS
+        nearest = tuple((ids[i], float(cosines[i])) for i in np.argsort(cosines)[::-1][:NEAREST])
+        return Decision(
+            index=self._index, time_s=arrival_s, action=action, probability=float(probabilities[first]), margin=margin,
+            similarity=float(cosines[first]), source="calibrated" if enrolled else "description",
+            accepted=not reason, reason=reason, level=self._level(encoded, action), nearest=nearest,
+        )
+
+    def _level(self, encoded: Encoded, action: str) -> float:
+        e = self.enrolment
+        if e is None or action not in e.actions:
+            return 0.5
+        active = e.active_rms[e.actions.index(action)]
+        return float(np.clip((encoded.rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0, 1.0))
+
+
+def encode_stream(encoder: StreamingEncoder, samples: np.ndarray) -> list[Encoded]:
+    """Every hop of a recording (n, channels), from a cold start."""
+    state, out = encoder.start(), []
+    size = encoder.frame_samples
+    for i in range(0, len(samples) - size + 1, size):
+        encoded, state = encoder.step(samples[i : i + size], state)
+        out.append(encoded)
+    return out
+
+
+def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, str]:
+    """Run the bundle's golden samples on this machine: within the manifest's tolerance, or why not."""
+    model = Model.from_bundle(bundle)
+    golden = load_tensors(bundle.member("golden.safetensors"))
+    fit = Fit(False, 0, golden["scale"])
+    encoded = encode_stream(model.encoder(fit, backend), golden["samples"])
+    found = {name: np.stack([getattr(e, name) for e in encoded]) for name in ("h", "z", "log_features")}
+    if any(found[name].shape != golden[name].shape for name in found):
+        return False, f"shape of the golden vectors differs: {found['h'].shape}, expected {golden['h'].shape}"
+    cosine = float((found["z"] * golden["z"]).sum(axis=1).min())
+    prototypes = model.gallery.prototypes
+    equal = float(((found["z"] @ prototypes.T).argmax(1) == (golden["z"] @ prototypes.T).argmax(1)).mean())
+    features = float(np.abs(found["log_features"] - golden["log_features"]).max())
+    exact = bool((found["h"] == golden["h"]).all())
+    tolerance = bundle.manifest.tolerance
+    ok = cosine >= tolerance.cosine_min and equal >= tolerance.equal_decisions_min and features < 1e-3
+    body = "byte-equal" if exact else "not byte-equal"
+    return ok, f"{backend}: {len(encoded)} hops, body {body}, cosine >= {cosine:.6f}, {100 * equal:.2f} % equal decisions"
+
+
+def describe_gallery(bundle: Bundle) -> dict[str, str]:
+    """Name of every description of the bundle by action id, in the bundle's order."""
+    rows = (line.partition("\t") for line in bundle.member("descriptions.txt").decode().splitlines())
+    return {action: name for action, _, name in rows}

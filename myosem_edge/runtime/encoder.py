@@ -1,0 +1,167 @@
+"""The streaming encoder: samples in, embedding out, at the cost of the new samples only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from myosem_edge.errors import BundleError, InputError
+from myosem_edge.signal.blockfilter import BlockFilter
+from myosem_edge.signal.features import FeatureState, step_log_features
+from myosem_edge.signal.front import FrontState, FrontWeights, step_front
+from myosem_edge.signal.montage import ring_order
+
+BACKENDS = ("onnxruntime", "reference")
+
+Histories = tuple[np.ndarray, ...]
+
+
+class Body(Protocol):
+    """The integer half: features (k, width) float32 and its u8 histories -> h, z before normalisation, next histories."""
+
+    name: str
+
+    def start(self) -> Histories: ...
+
+    def step(self, features: np.ndarray, state: Histories) -> tuple[np.ndarray, np.ndarray, Histories]: ...
+
+
+class OnnxBody:
+    """ONNX Runtime, one thread: a decision is too small to share between cores."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: bytes, start: Histories) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime raises its own private types
+            raise BundleError(f"ONNX Runtime cannot load the encoder ({error})", where="encoder.onnx") from error
+        self._start = tuple(np.ascontiguousarray(history.T)[None] for history in start)
+        self._names = [f"history{i}" for i in range(len(start))]
+
+    def start(self) -> Histories:
+        return self._start
+
+    def step(self, features: np.ndarray, state: Histories) -> tuple[np.ndarray, np.ndarray, Histories]:
+        feed = {"features": np.ascontiguousarray(features.T)[None], **dict(zip(self._names, state, strict=True))}
+        h, z, *after = self._session.run(None, feed)
+        return h[0].T, z[0].T, tuple(after)
+
+
+class ReferenceBody:
+    """The readable integer reference: slower, no dependency, the oracle of the others."""
+
+    name = "reference"
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
+        from myosem_edge.quantize.network import IntBody
+
+        self._body = IntBody.from_tensors(tensors)
+
+    def start(self) -> Histories:
+        return self._body.start()
+
+    def step(self, features: np.ndarray, state: Histories) -> tuple[np.ndarray, np.ndarray, Histories]:
+        return self._body.step(features, state)
+
+
+def make_body(backend: str, onnx: bytes, tensors: Mapping[str, np.ndarray]) -> Body:
+    """Raises:
+    InputError: unknown backend, or its package is not installed. Nothing is swapped silently.
+    """
+    reference = ReferenceBody(tensors)
+    if backend == "reference":
+        return reference
+    if backend != "onnxruntime":
+        raise InputError(f"'{backend}' is not a known encoder backend", expected=", ".join(BACKENDS))
+    try:
+        return OnnxBody(onnx, reference.start())
+    except ImportError as error:
+        raise InputError(
+            "the encoder backend 'onnxruntime' is not installed here", todo="Install onnxruntime or use --backend reference"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How this wearer's electrodes relate to the model's: side, rotation of the ring, input scale (channels,)."""
+
+    mirrored: bool
+    shift: int
+    scale: np.ndarray
+
+    @classmethod
+    def unknown(cls, channels: int, level: float) -> Fit:
+        """Nobody has calibrated: a right arm, worn as shown, at a typical level of activity."""
+        return cls(False, 0, np.full(channels, level))
+
+
+@dataclass(frozen=True)
+class EncoderState:
+    filter: np.ndarray
+    features: FeatureState
+    front: FrontState
+    body: Histories
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One hop: h (width,), unit z (embedding,), log features (3 * channels,), and the mean scaled RMS of the last 250 ms."""
+
+    h: np.ndarray
+    z: np.ndarray
+    log_features: np.ndarray
+    rms: float
+
+
+class StreamingEncoder:
+    """`step(samples, state) -> (encoded, state)`, one frame a step; a recording in any cuts gives the same bits."""
+
+    def __init__(self, filter_: BlockFilter, front: FrontWeights, body: Body, view_weights: np.ndarray, fit: Fit) -> None:
+        self._filter, self._front, self.body, self.fit = filter_, front, body, fit
+        weights = np.exp(view_weights - view_weights.max())
+        self._view_scale = np.sqrt(weights / weights.sum()).astype(np.float32)[:, None]
+        self._mirror = ring_order(front.channels, 0, fit.mirrored)
+        self._order = ring_order(front.channels, fit.shift, False)
+
+    @property
+    def frame_samples(self) -> int:
+        return self._filter.frame_samples
+
+    @property
+    def channels(self) -> int:
+        return self._front.channels
+
+    def start(self) -> EncoderState:
+        return EncoderState(
+            self._filter.start(self.channels), FeatureState.start(self.channels), FrontState.start(self._front), self.body.start()
+        )
+
+    def step(self, samples: np.ndarray, state: EncoderState) -> tuple[Encoded, EncoderState]:
+        """samples (frame_samples, channels) in the front end's unit, as worn."""
+        filtered, filter_state = self._filter.step(samples[:, self._mirror].astype(np.float64), state.filter)
+        # float32 before the scale, as in training: both sides then see the same numbers
+        scaled = (filtered.astype(np.float32) / self.fit.scale)[:, self._order].astype(np.float32)
+        log_features, feature_state = step_log_features(scaled.astype(np.float64), state.features)
+        features, front_state = step_front(self._front, scaled[None], state.front)
+        h, z_raw, histories = self.body.step(features, state.body)
+        encoded = Encoded(h[0], self._unit(z_raw[0]), log_features, _mean_rms(feature_state, len(samples)))
+        return encoded, EncoderState(filter_state, feature_state, front_state, histories)
+
+    def _unit(self, z: np.ndarray) -> np.ndarray:
+        parts = z.reshape(len(self._view_scale), -1)
+        norm = np.linalg.norm(parts, axis=1, keepdims=True)
+        return (parts / np.maximum(norm, 1e-12) * self._view_scale).reshape(-1).astype(np.float32)
+
+
+def _mean_rms(state: FeatureState, frame_samples: int) -> float:
+    power = state.sums[:, 2].mean(axis=0) / frame_samples
+    return float(np.sqrt(power).mean())

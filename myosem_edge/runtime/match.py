@@ -1,0 +1,105 @@
+"""From one encoded hop to one distribution over actions: the wearer's calibrated head and the description table together.
+
+P(enrolled) says whether this looks like anything that was calibrated: logistic in the Mahalanobis distance to the
+nearest calibrated action and in how much better the best calibrated description fits than the best other one (semantic
+negatives). Inside the enrolled actions the head decides, outside them the descriptions do:
+p(k) = P(enrolled) softmax(head / T)_k for enrolled k, (1 - P(enrolled)) softmax(cosines / t)_k for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from myosem_edge.errors import InputError
+from myosem_edge.runtime.discriminant import Lda, log_softmax
+from myosem_edge.runtime.encoder import Encoded, Fit
+
+
+@dataclass(frozen=True)
+class MatchConstants:
+    """Measured at export on people, part of the operating point."""
+
+    text_temperature: float  # of cosines
+    head_temperature: float  # of the summed log posteriors
+    enrolled_bias: float
+    enrolled_distance: float  # weight of log(distance / distance of the wearer's own calibration)
+    enrolled_text: float  # weight of the difference of cosines
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What calibration learnt about one wearer, as the runtime needs it."""
+
+    fit: Fit
+    actions: tuple[str, ...]
+    head_h: Lda
+    head_log: Lda
+    typical_distance: float  # median squared Mahalanobis distance of held-out calibration hops to their own action
+    rest_rms: float
+    active_rms: tuple[float, ...]  # per action: a comfortable contraction
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The descriptions that may be retrieved: ids and unit prototypes (n, embedding)."""
+
+    ids: tuple[str, ...]
+    prototypes: np.ndarray
+
+    def rows(self, ids: Sequence[str]) -> list[int]:
+        missing = [name for name in ids if name not in self.ids]
+        if missing:
+            raise InputError(f"'{missing[0]}' has no description in this bundle", expected="one of: " + ", ".join(self.ids))
+        return [self.ids.index(name) for name in ids]
+
+
+class Matcher:
+    """`match(encoded) -> (probabilities over gallery ids, cosines)`."""
+
+    def __init__(self, gallery: Gallery, constants: MatchConstants, enrolment: Enrolment | None = None) -> None:
+        self.gallery, self.constants, self.enrolment = gallery, constants, enrolment
+        self._enrolled = np.zeros(len(gallery.ids), dtype=bool)
+        if enrolment is not None:
+            self._rows = gallery.rows(enrolment.actions)
+            self._enrolled[self._rows] = True
+
+    def match(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
+        cosines = self.gallery.prototypes @ encoded.z
+        c, e = self.constants, self.enrolment
+        if e is None:
+            return np.exp(log_softmax(cosines / c.text_temperature)), cosines
+        head = np.exp(log_softmax(head_scores(e, encoded.h, encoded.log_features)[0] / c.head_temperature))
+        enrolled = _sigmoid(float(enrolled_evidence(e, self._enrolled, encoded.h[None], cosines[None])[0] @ _weights(c)))
+        probabilities = np.zeros(len(cosines))
+        others = ~self._enrolled
+        if others.any():
+            probabilities[others] = (1.0 - enrolled) * np.exp(log_softmax(cosines[others] / c.text_temperature))
+        else:
+            enrolled = 1.0
+        probabilities[self._rows] = enrolled * head
+        return probabilities, cosines
+
+
+def head_scores(enrolment: Enrolment, h: np.ndarray, log_features: np.ndarray) -> np.ndarray:
+    """Summed log posteriors (n, actions) of both discriminants."""
+    return enrolment.head_h.log_posteriors(np.atleast_2d(h)) + enrolment.head_log.log_posteriors(np.atleast_2d(log_features))
+
+
+def enrolled_evidence(enrolment: Enrolment, enrolled: np.ndarray, h: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """(n, 3): one, log relative distance to the nearest enrolled action, lead of the best enrolled description."""
+    distance = enrolment.head_h.distances(h).min(axis=1) / enrolment.typical_distance
+    lead = cosines[:, enrolled].max(axis=1)
+    if not enrolled.all():
+        lead = lead - cosines[:, ~enrolled].max(axis=1)
+    return np.stack((np.ones(len(h)), np.log(np.maximum(distance, 1e-6)), lead), axis=1)
+
+
+def _weights(c: MatchConstants) -> np.ndarray:
+    return np.array([c.enrolled_bias, c.enrolled_distance, c.enrolled_text])
+
+
+def _sigmoid(x: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-np.clip(x, -60, 60))))
