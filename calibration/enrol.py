@@ -6,7 +6,6 @@ printed is a figure of what the wearer gets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.calibration.ring import activity_map, best_shift
 from myosem_edge.errors import InputError
-from myosem_edge.runtime.decoder import Model, encode_stream
+from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Encoded, Fit
 from myosem_edge.runtime.match import Enrolment
 from myosem_edge.signal.montage import ring_order
@@ -49,15 +48,16 @@ class EnrolmentReport:
     hops: dict[str, int]
 
 
-def enrol(model: Model, data: Labelled, *, mirrored: bool, backend: str = "onnxruntime") -> tuple[Enrolment, EnrolmentReport]:
+def enrol(
+    model: Model, data: Labelled, *, mirrored: bool, backend: str = "onnxruntime"
+) -> tuple[Enrolment, EnrolmentReport]:
     """Fit one wearer.
 
     Raises:
         InputError: an action has too few usable hops, or the samples are not finite.
     """
     fit, clarity = fit_electrodes(model, data, mirrored)
-    encoded = encode_stream(model.encoder(fit, backend), data.samples)
-    return enrol_encoded(encoded, data, fit, clarity)
+    return enrol_encoded(model.encoder(fit, backend).whole(data.samples), data, fit, clarity)
 
 
 def fit_electrodes(model: Model, data: Labelled, mirrored: bool) -> tuple[Fit, float]:
@@ -83,9 +83,7 @@ def fit_electrodes(model: Model, data: Labelled, mirrored: bool) -> tuple[Fit, f
     return Fit(mirrored, shift, scale), clarity
 
 
-def enrol_encoded(
-    encoded: Sequence[Encoded], data: Labelled, fit: Fit, clarity: float
-) -> tuple[Enrolment, EnrolmentReport]:
+def enrol_encoded(encoded: Encoded, data: Labelled, fit: Fit, clarity: float) -> tuple[Enrolment, EnrolmentReport]:
     """The second half of `enrol`, for callers that have encoded the stream already with this fit."""
     hops = min(len(encoded), len(data.action))
     labels, repetition = data.action[:hops], data.repetition[:hops]
@@ -94,12 +92,12 @@ def enrol_encoded(
     for name, count in counts.items():
         if count < MIN_HOPS:
             raise InputError(
-                f"too little usable signal of '{name}'", found=f"{count} hops", expected=f"at least {MIN_HOPS}",
+                f"too little usable signal of '{name}'",
+                found=f"{count} hops",
+                expected=f"at least {MIN_HOPS}",
                 todo="Repeat this action",
             )
-    h = np.stack([encoded[i].h for i in keep]).astype(np.float64)
-    logs = np.stack([encoded[i].log_features for i in keep])
-    rms = np.array([encoded[i].rms for i in keep])
+    h, logs, rms = encoded.h[keep].astype(np.float64), encoded.log_features[keep], encoded.rms[keep]
     y, r, classes = labels[keep], repetition[keep], len(data.actions)
     head_h, head_log = fit_lda(h, y, classes), fit_lda(logs, y, classes)
     rest = data.actions.index(REST) if REST in data.actions else None

@@ -17,7 +17,9 @@ def activity_map(energy: np.ndarray, actions: np.ndarray) -> dict[int, np.ndarra
     return {int(k): log_rms[actions == k].mean(axis=0) for k in np.unique(actions) if k >= 0}
 
 
-def best_shift(worn: Mapping[int, np.ndarray], templates: Mapping[int, np.ndarray], prior: float = 0.0) -> tuple[int, float]:
+def best_shift(
+    worn: Mapping[int, np.ndarray], templates: Mapping[int, np.ndarray], prior: float = 0.0
+) -> tuple[int, float]:
     """Electrodes to rotate (`canonical[i] = worn[i + shift]`) and how clearly it wins over the runner-up (cosines).
 
     `prior` is subtracted per electrode of rotation: bands are usually worn about as the maker shows.
@@ -38,7 +40,9 @@ def best_shift(worn: Mapping[int, np.ndarray], templates: Mapping[int, np.ndarra
     return int(order[0]), float(scores[order[0]] - scores[order[1]])
 
 
-def align_rings(maps: Sequence[Mapping[int, np.ndarray]], iterations: int = 10) -> tuple[list[int], dict[int, np.ndarray]]:
+def align_rings(
+    maps: Sequence[Mapping[int, np.ndarray]], iterations: int = 10
+) -> tuple[list[int], dict[int, np.ndarray]]:
     """Generalised Procrustes over rotations: a shift per session and the mean maps (templates) they agree on.
 
     Starts from the bands as worn, so the commonest placement stays where it is.

@@ -1,1 +1,1 @@
-"""export"""
+"""From a trained teacher to one signed bundle: distil, quantise, measure, assemble."""

@@ -21,7 +21,6 @@ from serial.tools import list_ports as pyserial_ports
 from myosem_edge.errors import DeviceError
 
 READ_BYTES = 4096  # what a tty hands out at once
-MAX_READ_BYTES = 65536  # at most this much per call, so that a device gone mad cannot hold up the loop
 MAX_WAITING_BYTES = 4096  # 0.35 s at 115200 baud: older commands than that are worse than none
 
 
@@ -82,19 +81,13 @@ class SerialPort:
         return sum(len(message) for message in self._waiting)
 
     def read_available(self) -> bytes:
-        """Everything that has arrived, possibly nothing."""
-        received = bytearray()
-        while not self.vanished and len(received) < MAX_READ_BYTES:
-            try:
-                data = self._serial.read(READ_BYTES)
-            except (OSError, TypeError) as error:  # TypeError: pyserial when the handle was closed under it
-                if received:
-                    break  # hand out the last words first; the next call meets the error again
-                raise self._vanish(error) from error
-            received += data
-            if len(data) < READ_BYTES:
-                break
-        return bytes(received)
+        """What has arrived, possibly nothing, at most `READ_BYTES`: a device gone mad cannot hold up the loop."""
+        if self.vanished:
+            return b""
+        try:
+            return bytes(self._serial.read(READ_BYTES))
+        except OSError as error:
+            raise self._vanish(error) from error
 
     def write_some(self, data: bytes = b"") -> int:
         """Send `data` after what is still waiting, as far as the port takes it now; returns how many bytes it took.

@@ -14,6 +14,7 @@ from typing import Any
 
 from myosem_edge import __version__
 from myosem_edge.errors import BundleError
+from myosem_edge.signal.montage import Montage
 
 SCHEMA = 1
 MODELS = ("shipped", "research")
@@ -24,18 +25,6 @@ KEY_ID = re.compile(r"[0-9a-f]{16}")
 LARGEST = 1e15  # no honest number of a manifest comes near; keeps integers exact in a float
 MAX_DEPTH = 6
 MAX_SECTIONS = 32
-
-
-@dataclass(frozen=True)
-class Montage:
-    """The electrodes that the encoder was trained for. `unit` is "uV" or "counts", `layout` "ring" or "sites"."""
-
-    device: str
-    channels: int
-    layout: str
-    rate_hz: float
-    unit: str
-    prefiltered: str  # what the device has already done to the signal, in words
 
 
 @dataclass(frozen=True)

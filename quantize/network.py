@@ -94,8 +94,11 @@ class IntBody:
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         tensors = {
-            "body.inlet": _pack(self.inlet), "body.project": self.project, "body.project_step": self.project_step,
-            "body.project_bias": self.project_bias, "body.dilations": np.array([b.dilation for b in self.blocks], np.int32),
+            "body.inlet": _pack(self.inlet),
+            "body.project": self.project,
+            "body.project_step": self.project_step,
+            "body.project_bias": self.project_bias,
+            "body.dilations": np.array([b.dilation for b in self.blocks], np.int32),
         }
         for i, block in enumerate(self.blocks):
             for name in ("taps", "taps_step", "taps_bias", "mix", "mix_step", "mix_bias"):
@@ -112,13 +115,19 @@ class IntBody:
         blocks = tuple(
             IntBlock(
                 int(dilation),
-                **{n: tensors[f"body.{i}.{n}"] for n in ("taps", "taps_step", "taps_bias", "mix", "mix_step", "mix_bias")},
+                **{
+                    n: tensors[f"body.{i}.{n}"]
+                    for n in ("taps", "taps_step", "taps_bias", "mix", "mix_step", "mix_bias")
+                },
                 **{n: _unpack(tensors[f"body.{i}.{n}"]) for n in ("mid", "branch", "out")},
             )
             for i, dilation in enumerate(tensors["body.dilations"])
         )
         return cls(
-            _unpack(tensors["body.inlet"]), blocks, tensors["body.project"], tensors["body.project_step"],
+            _unpack(tensors["body.inlet"]),
+            blocks,
+            tensors["body.project"],
+            tensors["body.project_step"],
             tensors["body.project_bias"],
         )
 

@@ -38,7 +38,9 @@ class _Graph:
     def weight(self, name: str, q: np.ndarray, step: np.ndarray) -> str:
         q_name = self.constant(f"{name}.q", q)
         zero = self.constant(f"{name}.zero", np.zeros(len(step), np.int8))
-        return self.node("DequantizeLinear", [q_name, self.constant(f"{name}.step", step), zero], f"{name}.real", axis=0)
+        return self.node(
+            "DequantizeLinear", [q_name, self.constant(f"{name}.step", step), zero], f"{name}.real", axis=0
+        )
 
     def bias(self, name: str, q: np.ndarray, step: np.ndarray) -> str:
         q_name = self.constant(f"{name}.q", q.astype(np.int32))
@@ -71,7 +73,9 @@ def body_to_onnx(body: IntBody) -> bytes:
         real = g.node("DequantizeLinear", [line, *names], f"{p}.line.real")
         taps = g.weight(f"{p}.taps", block.taps[:, None, :], block.taps_step)
         bias = g.bias(f"{p}.taps_bias", block.taps_bias, scale.step * block.taps_step)
-        y = g.node("Conv", [real, taps, bias], f"{p}.depthwise", group=width, dilations=[block.dilation], kernel_shape=[3])
+        y = g.node(
+            "Conv", [real, taps, bias], f"{p}.depthwise", group=width, dilations=[block.dilation], kernel_shape=[3]
+        )
         y = g.node("Relu", [y], f"{p}.relu")
         mid = g.scale(f"{p}.mid", block.mid)
         y = g.node("DequantizeLinear", [g.node("QuantizeLinear", [y, *mid], f"{p}.mid"), *mid], f"{p}.mid.real")
@@ -79,7 +83,9 @@ def body_to_onnx(body: IntBody) -> bytes:
         bias = g.bias(f"{p}.mix_bias", block.mix_bias, block.mid.step * block.mix_step)
         y = g.node("Conv", [y, mix, bias], f"{p}.pointwise", kernel_shape=[1])
         branch = g.scale(f"{p}.branch", block.branch)
-        y = g.node("DequantizeLinear", [g.node("QuantizeLinear", [y, *branch], f"{p}.branch"), *branch], f"{p}.branch.real")
+        y = g.node(
+            "DequantizeLinear", [g.node("QuantizeLinear", [y, *branch], f"{p}.branch"), *branch], f"{p}.branch.real"
+        )
         straight = g.node("DequantizeLinear", [x, *names], f"{p}.x.real")
         total = g.node("Add", [straight, y], f"{p}.sum")
         scale = block.out
@@ -90,6 +96,8 @@ def body_to_onnx(body: IntBody) -> bytes:
     bias = g.bias("project_bias", body.project_bias, scale.step * body.project_step)
     g.node("Conv", [h, weight, bias], "z_raw", kernel_shape=[1])
     graph = helper.make_graph(g.nodes, "myosem_body", inputs, outputs, g.constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="myosem-edge")
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="myosem-edge"
+    )
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)

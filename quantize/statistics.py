@@ -34,9 +34,12 @@ def fold_front(encoder: Encoder) -> FrontWeights:
     gate = front.gate.weight[..., 0].T if config.activation_aware else None
     return FrontWeights(
         _array(kernel.permute(2, 1, 0).reshape(-1, config.mixtures)),
-        _array((expand * gain).T), _array(front.expand.bias + expand @ offset),
-        None if gate is None else _array(gate), None if gate is None else _array(front.gate.bias),
-        config.frame_samples, config.taps,
+        _array((expand * gain).T),
+        _array(front.expand.bias + expand @ offset),
+        None if gate is None else _array(gate),
+        None if gate is None else _array(front.gate.bias),
+        config.frame_samples,
+        config.taps,
     )
 
 
@@ -47,8 +50,11 @@ def fold_blocks(encoder: Encoder) -> tuple[FloatBlock, ...]:
         mix_gain, mix_offset = _norm(block.norm_mix)
         blocks.append(
             FloatBlock(
-                block.dilation, _array(block.taps * gain[:, None]), _array(offset),
-                _array(block.mix.weight[..., 0] * mix_gain[:, None]), _array(mix_offset),
+                block.dilation,
+                _array(block.taps * gain[:, None]),
+                _array(offset),
+                _array(block.mix.weight[..., 0] * mix_gain[:, None]),
+                _array(mix_offset),
             )
         )
     return tuple(blocks)
@@ -87,8 +93,16 @@ def quantise_body(encoder: Encoder, segments: Iterable[np.ndarray]) -> IntBody:
         mid = scales[f"{i}.mid"]
         blocks.append(
             IntBlock(
-                block.dilation, taps, taps_step, _bias(block.taps_bias, before.step * taps_step), mid,
-                mix, mix_step, _bias(block.mix_bias, mid.step * mix_step), scales[f"{i}.branch"], scales[f"{i}.out"],
+                block.dilation,
+                taps,
+                taps_step,
+                _bias(block.taps_bias, before.step * taps_step),
+                mid,
+                mix,
+                mix_step,
+                _bias(block.mix_bias, mid.step * mix_step),
+                scales[f"{i}.branch"],
+                scales[f"{i}.out"],
             )
         )
         before = scales[f"{i}.out"]

@@ -129,7 +129,7 @@ class _Finger:
     @property
     def goal_deg(self) -> float:
         """How far it can get: the target, the object, or where its own protection holds it."""
-        if self.target_deg < self.position_deg:
+        if self.target_deg <= self.position_deg:
             return self.target_deg
         return self.position_deg if self.limited else max(min(self.target_deg, self.contact_deg), self.position_deg)
 

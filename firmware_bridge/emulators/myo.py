@@ -128,7 +128,7 @@ class MyoEmulator(Emulator):
         """Put it on, or move it: it advertises again."""
         self.awake = True
 
-    def lose_link(self, now_s: float) -> None:
+    def lose_link(self) -> None:
         """Carry it out of range: the dongle notices. It can be found again at once."""
         self._leave(TIMED_OUT)
 

@@ -26,9 +26,7 @@ MYO_SERVICE = uuid.UUID("d5060001-a904-deb9-4748-2c7f4a124842")
 NAME, BATTERY, BATTERY_SWITCH, FIRMWARE, COMMAND = 0x03, 0x11, 0x12, 0x17, 0x19
 EMG_HANDLES = (0x2B, 0x2E, 0x31, 0x34)  # the four characteristics take turns in this order
 EMG_SWITCHES = (0x2C, 0x2F, 0x32, 0x35)
-NOTIFY_ON = b"\x01\x00"
-NEVER_SLEEP = b"\x09\x01\x01"
-VIBRATE_SHORT = b"\x03\x01\x01"
+NOTIFY_ON, NEVER_SLEEP, VIBRATE_SHORT = b"\x01\x00", b"\x09\x01\x01", b"\x03\x01\x01"
 MODES = {"filtered": b"\x01\x03\x02\x00\x00", "raw": b"\x01\x03\x03\x00\x00"}  # EMG mode; no IMU, no classifier
 
 ATTEMPTS = 3
@@ -298,10 +296,10 @@ class Myo(FrontEnd):
             self._reconnect("disconnections", now_s)
         elif message.event and message.key == bgapi.SYSTEM_BOOT:
             self._reconnect("dongle restarts", now_s)
-        elif self._steps and self._may_send_at_s is None:
+        elif self._steps:
             if message.event:
                 self._take_event(self._steps[0], message, now_s)
-            elif message.key == self._steps[0].key and not self._acknowledged:
+            elif message.key == self._steps[0].key:
                 self._take_response(self._steps[0], message, now_s)
 
     def _take_response(self, step: _Step, message: bgapi.Message, now_s: float) -> None:
@@ -353,9 +351,9 @@ class Myo(FrontEnd):
     def _take_emg(self, message: bgapi.Message) -> tuple[bytes, int] | None:
         """The 16 bytes of an EMG notification, and how many samples the cycle says are missing before it."""
         payload = message.payload
+        handle = int.from_bytes(payload[1:3], "little")
         if not message.event or message.key != bgapi.ATTRIBUTE_VALUE or len(payload) != 5 + EMG_BYTES:
             return None
-        handle = int.from_bytes(payload[1:3], "little")
         if payload[0] != self._connection or payload[3] != bgapi.VALUE_NOTIFIED or handle not in EMG_HANDLES:
             return None
         turn = EMG_HANDLES.index(handle)
@@ -369,11 +367,10 @@ class Myo(FrontEnd):
             return 0
         notifications = round((now_s - self._gap_since_s) * RATE_HZ / SAMPLES_PER_NOTIFICATION) - 1
         self._gap_since_s = None
-        self._clock_start_s = None
         return max(1, notifications) * SAMPLES_PER_NOTIFICATION
 
     def _chunk(self, run: list[bytes], lost: int, now_s: float) -> Chunk:
-        samples = np.frombuffer(b"".join(run), np.int8).reshape(-1, CHANNELS).astype(np.float32)
+        samples = np.frombuffer(b"".join(run), np.int8).reshape(-1, CHANNELS).astype(np.float32)  # (n, 8)
         first = self._next_sample + lost
         self._next_sample = first + len(samples)
         self.counters.frames += len(run)

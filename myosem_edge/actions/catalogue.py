@@ -132,8 +132,10 @@ class Catalogue:
                 where=self.source,
                 todo=f"Treat it as an anonymous class. {note}",
             )
-        labels = [known for name, known in self._by_label if name == dataset]
-        todo = _suggestion(key, [text for text in labels if isinstance(text, str)]) if isinstance(key, str) else note
+        todo = note
+        if isinstance(key, str):
+            labels = [alias for action in self.actions.values() for alias in action.aliases.get(dataset, ())]
+            todo = _suggestion(key, [alias for alias in labels if isinstance(alias, str)])
         raise InputError(f"data set {dataset} has no label {key!r}", where=self.source, todo=todo)
 
     def neighbours(self, action_id: str) -> tuple[str, ...]:
@@ -261,18 +263,21 @@ class _Reader:
             place = f"{self.where}: [actions.{action.id}]"
             if action.antonym is not None:
                 _check_known(action.antonym, actions, f"{place} antonym", "action")
-                back = actions[action.antonym].antonym
-                if action.antonym == action.id or back != action.id:
-                    raise InputError(
-                        f"'{action.antonym}' must name '{action.id}' as its antonym too",
-                        where=f"{place} antonym",
-                        found=back or "none",
-                        expected=action.id,
-                    )
             for part in action.composed_of:
                 _check_known(part, actions, f"{place} composed_of", "action")
                 if actions[part].composed_of:
                     raise InputError(f"the part '{part}' is a compound itself", where=f"{place} composed_of")
+        for action in actions.values():
+            if action.antonym is None:
+                continue
+            back = actions[action.antonym].antonym
+            if back != action.id or back == action.antonym:
+                raise InputError(
+                    f"an antonym must be another action that points back, and '{action.antonym}' does not",
+                    where=f"{self.where}: [actions.{action.id}] antonym",
+                    found=f"antonym {back or 'none'} there",
+                    expected=action.id,
+                )
 
     def check_texts(self, actions: Mapping[str, Action]) -> None:
         """No two views of the catalogue may say the same: their vectors could not be told apart."""
@@ -366,7 +371,7 @@ def _folded(label: Label) -> Label:
 
 
 def _suggestion(value: str, known: Collection[str]) -> str:
-    nearest = difflib.get_close_matches(value.casefold(), [*known], n=1, cutoff=0.5)
-    if nearest:
-        return f"Did you mean '{nearest[0]}'?"
+    by_folded = {name.casefold(): name for name in known}
+    if nearest := difflib.get_close_matches(value.casefold(), by_folded, n=1, cutoff=0.5):
+        return f"Did you mean '{by_folded[nearest[0]]}'?"
     return f"Known: {', '.join(sorted(known))}" if len(known) <= 12 else "`myosem-edge actions list` shows what exists"

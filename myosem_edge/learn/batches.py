@@ -16,9 +16,9 @@ class AugmentConfig:
     """Nuisances of wearing an armband, drawn once per session and batch (an episode shares them)."""
 
     ring_jitter: int = 1  # electrodes either way
-    gain_sigma: float = 0.15  # of the natural logarithm, per channel
-    mixing: float = 0.4  # largest share of a neighbouring electrode: rotation by a fraction
-    noise: float = 0.02  # of the wearer's own RMS, white
+    gain_sigma: float = 0.3  # of the natural logarithm, per channel
+    mixing: float = 0.5  # largest share of a neighbouring electrode: rotation by a fraction
+    noise: float = 0.1  # of the wearer's own RMS, white
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def find_executions(sessions: Sequence[Session], min_frames: int) -> list[Execut
                 if len(frames) >= min_frames:
                     first = int(frames[0])
                     found.append(
-                        Execution(s, c, int(clip.action[first]), int(clip.repetition[first]), first, int(frames[-1]) + 1)
+                        Execution(
+                            s, c, int(clip.action[first]), int(clip.repetition[first]), first, int(frames[-1]) + 1
+                        )
                     )
     return found
 
@@ -50,7 +52,9 @@ def find_executions(sessions: Sequence[Session], min_frames: int) -> list[Execut
 class Sampler:
     """Draws batches from sessions. Every draw is a function of the generator it is given, so a run can be resumed."""
 
-    def __init__(self, sessions: Sequence[Session], segment_frames: int, warm_frames: int, augment: AugmentConfig) -> None:
+    def __init__(
+        self, sessions: Sequence[Session], segment_frames: int, warm_frames: int, augment: AugmentConfig
+    ) -> None:
         self.sessions = sessions
         self.segment_frames, self.warm_frames, self.augment = segment_frames, warm_frames, augment
         self.executions = find_executions(sessions, segment_frames - warm_frames)
@@ -62,13 +66,16 @@ class Sampler:
         self._weight = np.array([donnings[session.person] ** -0.5 for session in sessions])
         self._canonical = [[session.canonical(clip) for clip in session.clips] for session in sessions]
 
-    def episodes(self, rng: np.random.Generator, count: int, ways: int, queries: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    def episodes(
+        self, rng: np.random.Generator, count: int, ways: int, queries: int = 2
+    ) -> tuple[np.ndarray, np.ndarray]:
         """x (count, ways, 1 + queries, channels, samples), action (count, ways).
 
         Entry 0 of the third axis is the support repetition, the others are other repetitions of the same session.
         """
         able = [
-            s for s, actions in enumerate(self._by_session)
+            s
+            for s, actions in enumerate(self._by_session)
             if sum(len(repetitions) > queries for repetitions in actions.values()) >= ways
         ]
         if not able:

@@ -49,8 +49,11 @@ class Trained:
         ids = sorted(self.ring_templates)
         tensors["ring_templates"] = torch.from_numpy(np.stack([self.ring_templates[k] for k in ids]).astype(np.float32))
         header = {
-            "schema": SCHEMA, "config": self.encoder.config.to_dict(), "ring_actions": ids,
-            "family": self.family, "provenance": self.provenance,
+            "schema": SCHEMA,
+            "config": self.encoder.config.to_dict(),
+            "ring_actions": ids,
+            "family": self.family,
+            "provenance": self.provenance,
         }
         data = save({k: v.contiguous() for k, v in tensors.items()}, {"myosem": json.dumps(header, sort_keys=True)})
         write_atomic(path, data)

@@ -73,20 +73,21 @@ def worn_shift(session: Session, trained: Trained, ids: tuple[str, ...], repetit
     return best_shift(worn, templates)[0]
 
 
-def embed(session: Session, encode: Encode, *, scale: np.ndarray | None = None, shift: int = 0) -> Embedded:
-    """Every believed decision of a session, recordings encoded from a cold start exactly as a stream would be."""
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("h", "z", "log", "hud", "a", "r", "e")}
+def embed(session: Session, encode: Encode | None, *, scale: np.ndarray | None = None, shift: int = 0) -> Embedded:
+    """Every believed decision of a session, recordings encoded from a cold start exactly as a stream would be.
+
+    Without an encoder h and z are empty (n, 0): for baselines alone.
+    """
+    rows: list[tuple[np.ndarray, ...]] = []
     for clip in session.clips:
         keep = clip.action >= 0
         keep[:SETTLE_FRAMES] = False
         if not keep.any():
             continue
         x = session.canonical(clip, scale=scale, shift=shift)
-        h, z = encode(x)
+        h, z = encode(x) if encode else (np.zeros((len(keep), 0)), np.zeros((len(keep), 0)))
         frames = x.reshape(len(clip.action), -1, x.shape[1]).astype(np.float64)
         sums = window_sums(frames)
-        values = (h, z, log_features(sums, frames.shape[1]), hudgins_features(sums, frames.shape[1]))
-        for name, value in zip(rows, (*values, clip.action, clip.repetition, clip.execution), strict=True):
-            rows[name].append(value[keep])
-    parts = [np.concatenate(rows[name]) for name in rows]
-    return Embedded(session, *parts)
+        logs, hudgins = log_features(sums, frames.shape[1]), hudgins_features(sums, frames.shape[1])
+        rows.append(tuple(v[keep] for v in (h, z, logs, hudgins, clip.action, clip.repetition, clip.execution)))
+    return Embedded(session, *(np.concatenate(column) for column in zip(*rows, strict=True)))

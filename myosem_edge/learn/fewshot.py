@@ -33,7 +33,9 @@ def budget_rows(e: Embedded, budget: str) -> np.ndarray:
     return keep
 
 
-def head_posteriors(fit: Embedded, rows: np.ndarray, test: Embedded, judged: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def head_posteriors(
+    fit: Embedded, rows: np.ndarray, test: Embedded, judged: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Log posteriors (judged, classes) of every head, with the class ids (classes,)."""
     classes = np.unique(fit.action[rows])
     labels = np.searchsorted(classes, fit.action[rows])
@@ -49,7 +51,11 @@ def head_posteriors(fit: Embedded, rows: np.ndarray, test: Embedded, judged: np.
 
 
 def few_shot(
-    sessions: Sequence[Session], trained: Trained, encode: Encode, ids: tuple[str, ...], budgets: Sequence[str] = BUDGETS
+    sessions: Sequence[Session],
+    trained: Trained,
+    encode: Encode,
+    ids: tuple[str, ...],
+    budgets: Sequence[str] = BUDGETS,
 ) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Percent right: result[budget]["window" | "execution"][head][person], sessions of a person averaged.
 
@@ -60,7 +66,9 @@ def few_shot(
         for budget in budgets:
             repetitions = set(range(1, (1 if budget.endswith("s") else int(budget)) + 1))
             e = embed(
-                session, encode, scale=worn_scale(session, repetitions),
+                session,
+                encode,
+                scale=worn_scale(session, repetitions),
                 shift=worn_shift(session, trained, ids, repetitions),
             )
             rows, judged = budget_rows(e, budget), e.repetition > TEST_AFTER

@@ -30,7 +30,9 @@ class EpisodicRidge(nn.Module):
         self.log_ridge = nn.Parameter(torch.tensor(0.0))
         self.log_scale = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, support: Tensor, support_labels: Tensor, query: Tensor, query_labels: Tensor, ways: int) -> Tensor:
+    def forward(
+        self, support: Tensor, support_labels: Tensor, query: Tensor, query_labels: Tensor, ways: int
+    ) -> Tensor:
         """support (episodes, n, d), query (episodes, m, d), labels in 0..ways-1."""
         mean = support.mean(dim=1, keepdim=True)
         spread = (support - mean).square().mean(dim=(1, 2), keepdim=True).add(1e-6).sqrt()

@@ -35,7 +35,7 @@ class ModelConfig:
     embedding: int = 128  # of z, shared equally by the views
     smooth_frames: int = 1  # causal mean over the last frames of h: steadier holds, later onsets
     activation_aware: bool = True
-    semantic_queries: bool = False
+    semantic_queries: bool = True
     query_frames: int = 8  # how far back a semantic query may look
     text_width: int = 384
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
-from myosem_edge.calibration.ring import activity_map, align_rings
+from myosem_edge.calibration.ring import activity_map, align_rings, best_shift
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 from myosem_edge.learn.batches import AugmentConfig, Sampler
@@ -33,7 +33,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
-    steps: int = 1200
+    steps: int = 1500
     episodes: int = 8  # sessions per step
     ways: int = 7
     queries: int = 2
@@ -61,7 +61,16 @@ def align_sessions(sessions: Sequence[Session], catalogue: Catalogue) -> dict[st
     return {catalogue.ids[k]: row.astype(np.float32) for k, row in templates.items()}
 
 
-def session_map(session: Session, keep: Callable[[int, int], bool] = lambda action, repetition: True) -> dict[int, np.ndarray]:
+def align_to(sessions: Sequence[Session], templates: Mapping[str, np.ndarray], catalogue: Catalogue) -> None:
+    """Rotate every session to the templates of a trained model, by its own labels."""
+    rows = {catalogue.ids.index(action): row for action, row in templates.items()}
+    for session in sessions:
+        session.shift = best_shift(session_map(session), rows)[0]
+
+
+def session_map(
+    session: Session, keep: Callable[[int, int], bool] = lambda action, repetition: True
+) -> dict[int, np.ndarray]:
     """Mean log RMS per action of a session's believed frames, in the session's own scale."""
     energies, actions = [], []
     for clip in session.clips:
@@ -135,13 +144,26 @@ def train(
         if run_folder is not None and ((step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps):
             _save_resume(run_folder / "resume.safetensors", step + 1, config, parts, optimiser, history)
     encoder.eval()
-    provenance = {**provenance, "train": config.to_dict(), "actions": [catalogue.ids[k] for k in seen], "history": history[:: max(1, len(history) // 100)]}
+    provenance = {
+        **provenance,
+        "train": config.to_dict(),
+        "actions": [catalogue.ids[k] for k in seen],
+        "history": history[:: max(1, len(history) // 100)],
+    }
     return Trained(encoder.cpu(), projection.cpu(), text_mean, templates, family, provenance)
 
 
 def _step_losses(
-    config: TrainConfig, encoder: Encoder, projection: DescriptionProjection, ridge: EpisodicRidge, log_scale: Tensor,
-    x: np.ndarray, rows: Tensor, texts: Tensor, rng: np.random.Generator, device: str,
+    config: TrainConfig,
+    encoder: Encoder,
+    projection: DescriptionProjection,
+    ridge: EpisodicRidge,
+    log_scale: Tensor,
+    x: np.ndarray,
+    rows: Tensor,
+    texts: Tensor,
+    rng: np.random.Generator,
+    device: str,
 ) -> dict[str, Tensor]:
     episodes, ways, repetitions = x.shape[:3]
     h, z = encoder(torch.from_numpy(x).to(device).flatten(0, 2))
@@ -155,8 +177,11 @@ def _step_losses(
     h = h.reshape(episodes, ways, repetitions, len(frames), -1)
     local = torch.arange(ways, device=device)[None, :, None, None].expand(episodes, ways, repetitions, len(frames))
     episodic = ridge(
-        h[:, :, 0].flatten(1, 2), local[:, :, 0].flatten(1, 2),
-        h[:, :, 1:].flatten(1, 3), local[:, :, 1:].flatten(1, 3), ways,
+        h[:, :, 0].flatten(1, 2),
+        local[:, :, 0].flatten(1, 2),
+        h[:, :, 1:].flatten(1, 3),
+        local[:, :, 1:].flatten(1, 3),
+        ways,
     )
     loss = config.text_weight * text + config.episodic_weight * episodic
     return {"loss": loss, "text": text, "episodic": episodic, "recall": recall}
@@ -170,7 +195,12 @@ def _one_cycle(progress: float, warm: float = 0.15) -> float:
 
 
 def _save_resume(
-    path: Path, step: int, config: TrainConfig, parts: nn.Module, optimiser: torch.optim.Optimizer, history: list[dict[str, float]]
+    path: Path,
+    step: int,
+    config: TrainConfig,
+    parts: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    history: list[dict[str, float]],
 ) -> None:
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in parts.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -188,7 +218,9 @@ def _resume(
     changed = sorted(name for name in wanted if wanted[name] != header["config"].get(name))
     if changed:
         raise InputError(
-            "the interrupted run here used another configuration", where=path, found=f"different {', '.join(changed)}",
+            "the interrupted run here used another configuration",
+            where=path,
+            found=f"different {', '.join(changed)}",
             todo="Repeat the command exactly, or choose another --out folder",
         )
     parts.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})

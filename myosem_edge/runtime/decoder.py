@@ -12,13 +12,13 @@ from myosem_edge.bundle import Bundle
 from myosem_edge.errors import BundleError, ProfileError
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.encoder import Encoded, EncoderState, Fit, StreamingEncoder, make_body
+from myosem_edge.runtime.encoder import EncoderState, Fit, StreamingEncoder, make_body
 from myosem_edge.runtime.match import Enrolment, Gallery, MatchConstants, Matcher
 from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.front import FrontWeights
 
 # Decoder's own reasons for not accepting; the gate has its own.
-SETTLING, UNKNOWN, AMBIGUOUS, NOT_ENROLLED = "settling", "unknown", "ambiguous", "not-enrolled"
+SETTLING, UNKNOWN, AMBIGUOUS = "settling", "unknown", "ambiguous"
 MAX_FILL_SAMPLES = 20  # 100 ms at 200 Hz: a longer hole restarts the encoder instead of being papered over
 NEAREST = 3
 
@@ -76,16 +76,25 @@ class Model:
             model = cls(
                 BlockFilter(np.array(manifest.filter.sections), frame),
                 FrontWeights.from_tensors(tensors, frame, manifest.montage.channels),
-                bundle.member("encoder.onnx"), tensors, tensors["view_weights"], gallery, templates,
-                OperatingPoint.from_dict(dict(manifest.operating_point)), manifest.montage.rate_hz,
+                bundle.member("encoder.onnx"),
+                tensors,
+                tensors["view_weights"],
+                gallery,
+                templates,
+                OperatingPoint.from_dict(dict(manifest.operating_point)),
+                manifest.montage.rate_hz,
             )
         except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise BundleError(f"the encoder's numbers do not fit together ({error!r})", where=manifest.file_name) from error
+            raise BundleError(
+                f"the encoder's numbers do not fit together ({error!r})", where=manifest.file_name
+            ) from error
         return model
 
     def encoder(self, fit: Fit | None = None, backend: str = "onnxruntime") -> StreamingEncoder:
         fit = fit or Fit.unknown(self.front.channels, self.operating_point.typical_rms)
-        return StreamingEncoder(self.filter, self.front, make_body(backend, self.onnx, self.tensors), self.view_weights, fit)
+        return StreamingEncoder(
+            self.filter, self.front, make_body(backend, self.onnx, self.tensors), self.view_weights, fit
+        )
 
     @property
     def hop_s(self) -> float:
@@ -99,7 +108,9 @@ class Decoder:
         self.model, self.enrolment = model, enrolment
         if enrolment is not None and len(enrolment.fit.scale) != model.front.channels:
             raise ProfileError(
-                "the profile has another number of channels", found=len(enrolment.fit.scale), expected=model.front.channels
+                "the profile has another number of channels",
+                found=len(enrolment.fit.scale),
+                expected=model.front.channels,
             )
         self.encoder = model.encoder(enrolment.fit if enrolment else None, backend)
         self.matcher = Matcher(model.gallery, model.operating_point.match, enrolment)
@@ -128,16 +139,19 @@ class Decoder:
             self._pending = np.concatenate((self._pending, silence))
         samples = np.nan_to_num(chunk.samples, nan=0.0, posinf=0.0, neginf=0.0)
         self._pending = np.concatenate((self._pending, samples))
-        size, decisions = self.encoder.frame_samples, []
-        while len(self._pending) >= size:
-            frame, self._pending = self._pending[:size], self._pending[size:]
-            encoded, self._state = self.encoder.step(frame, self._state)
-            decisions.append(self._decide(encoded, chunk.arrival_s))
-        return decisions
+        whole = len(self._pending) // self.encoder.frame_samples * self.encoder.frame_samples
+        if not whole:
+            return []
+        encoded, self._state = self.encoder.step(self._pending[:whole], self._state)
+        self._pending = self._pending[whole:]
+        probabilities, cosines = self.matcher.match(encoded)
+        return [
+            self._decide(now, near, float(rms), chunk.arrival_s)
+            for now, near, rms in zip(probabilities, cosines, encoded.rms, strict=True)
+        ]
 
-    def _decide(self, encoded: Encoded, arrival_s: float) -> Decision:
+    def _decide(self, now: np.ndarray, cosines: np.ndarray, rms: float, arrival_s: float) -> Decision:
         point = self.model.operating_point
-        now, cosines = self.matcher.match(encoded)
         self._recent = [*self._recent[-(point.smoothing_hops - 1) :], now] if point.smoothing_hops > 1 else [now]
         probabilities = np.mean(self._recent, axis=0)
         self._settled += 1
@@ -150,35 +164,31 @@ class Decoder:
         reason = ""
         if self._settled <= point.settle_hops:
             reason = SETTLING
-        elif self.enrolment is not None and not enrolled:
-            reason = NOT_ENROLLED
         elif not enrolled and cosines[first] < point.min_cosine:
             reason = UNKNOWN
         elif margin < point.min_margin:
             reason = AMBIGUOUS
         nearest = tuple((ids[i], float(cosines[i])) for i in np.argsort(cosines)[::-1][:NEAREST])
         return Decision(
-            index=self._index, time_s=arrival_s, action=action, probability=float(probabilities[first]), margin=margin,
-            similarity=float(cosines[first]), source="calibrated" if enrolled else "description",
-            accepted=not reason, reason=reason, level=self._level(encoded, action), nearest=nearest,
+            index=self._index,
+            time_s=arrival_s,
+            action=action,
+            probability=float(probabilities[first]),
+            margin=margin,
+            similarity=float(cosines[first]),
+            source="calibrated" if enrolled else "description",
+            accepted=not reason,
+            reason=reason,
+            level=self._level(rms, action),
+            nearest=nearest,
         )
 
-    def _level(self, encoded: Encoded, action: str) -> float:
+    def _level(self, rms: float, action: str) -> float:
         e = self.enrolment
         if e is None or action not in e.actions:
             return 0.5
         active = e.active_rms[e.actions.index(action)]
-        return float(np.clip((encoded.rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0, 1.0))
-
-
-def encode_stream(encoder: StreamingEncoder, samples: np.ndarray) -> list[Encoded]:
-    """Every hop of a recording (n, channels), from a cold start."""
-    state, out = encoder.start(), []
-    size = encoder.frame_samples
-    for i in range(0, len(samples) - size + 1, size):
-        encoded, state = encoder.step(samples[i : i + size], state)
-        out.append(encoded)
-    return out
+        return float(np.clip((rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0, 1.0))
 
 
 def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, str]:
@@ -186,8 +196,8 @@ def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, st
     model = Model.from_bundle(bundle)
     golden = load_tensors(bundle.member("golden.safetensors"))
     fit = Fit(False, 0, golden["scale"])
-    encoded = encode_stream(model.encoder(fit, backend), golden["samples"])
-    found = {name: np.stack([getattr(e, name) for e in encoded]) for name in ("h", "z", "log_features")}
+    encoded = model.encoder(fit, backend).whole(golden["samples"])
+    found = {name: getattr(encoded, name) for name in ("h", "z", "log_features")}
     if any(found[name].shape != golden[name].shape for name in found):
         return False, f"shape of the golden vectors differs: {found['h'].shape}, expected {golden['h'].shape}"
     cosine = float((found["z"] * golden["z"]).sum(axis=1).min())
@@ -198,7 +208,10 @@ def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, st
     tolerance = bundle.manifest.tolerance
     ok = cosine >= tolerance.cosine_min and equal >= tolerance.equal_decisions_min and features < 1e-3
     body = "byte-equal" if exact else "not byte-equal"
-    return ok, f"{backend}: {len(encoded)} hops, body {body}, cosine >= {cosine:.6f}, {100 * equal:.2f} % equal decisions"
+    return (
+        ok,
+        f"{backend}: {len(encoded)} hops, body {body}, cosine >= {cosine:.6f}, {100 * equal:.2f} % equal decisions",
+    )
 
 
 def describe_gallery(bundle: Bundle) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from myosem_edge.errors import BundleError, InputError
 from myosem_edge.signal.blockfilter import BlockFilter
-from myosem_edge.signal.features import FeatureState, step_log_features
+from myosem_edge.signal.features import WINDOW_FRAMES, FeatureState, log_features, step_window_sums
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 from myosem_edge.signal.montage import ring_order
 
@@ -86,7 +86,8 @@ def make_body(backend: str, onnx: bytes, tensors: Mapping[str, np.ndarray]) -> B
         return OnnxBody(onnx, reference.start())
     except ImportError as error:
         raise InputError(
-            "the encoder backend 'onnxruntime' is not installed here", todo="Install onnxruntime or use --backend reference"
+            "the encoder backend 'onnxruntime' is not installed here",
+            todo="Install onnxruntime or use --backend reference",
         ) from error
 
 
@@ -114,18 +115,23 @@ class EncoderState:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One hop: h (width,), unit z (embedding,), log features (3 * channels,), and the mean scaled RMS of the last 250 ms."""
+    """k hops: h (k, width), unit z (k, embedding), log features (k, 3 * channels), mean scaled RMS of the last 250 ms (k,)."""
 
     h: np.ndarray
     z: np.ndarray
     log_features: np.ndarray
-    rms: float
+    rms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.h)
 
 
 class StreamingEncoder:
-    """`step(samples, state) -> (encoded, state)`, one frame a step; a recording in any cuts gives the same bits."""
+    """`step(samples, state) -> (encoded, state)`: any whole number of frames a step, the same decisions in any cuts."""
 
-    def __init__(self, filter_: BlockFilter, front: FrontWeights, body: Body, view_weights: np.ndarray, fit: Fit) -> None:
+    def __init__(
+        self, filter_: BlockFilter, front: FrontWeights, body: Body, view_weights: np.ndarray, fit: Fit
+    ) -> None:
         self._filter, self._front, self.body, self.fit = filter_, front, body, fit
         weights = np.exp(view_weights - view_weights.max())
         self._view_scale = np.sqrt(weights / weights.sum()).astype(np.float32)[:, None]
@@ -142,26 +148,32 @@ class StreamingEncoder:
 
     def start(self) -> EncoderState:
         return EncoderState(
-            self._filter.start(self.channels), FeatureState.start(self.channels), FrontState.start(self._front), self.body.start()
+            self._filter.start(self.channels),
+            FeatureState.start(self.channels),
+            FrontState.start(self._front),
+            self.body.start(),
         )
 
     def step(self, samples: np.ndarray, state: EncoderState) -> tuple[Encoded, EncoderState]:
-        """samples (frame_samples, channels) in the front end's unit, as worn."""
-        filtered, filter_state = self._filter.step(samples[:, self._mirror].astype(np.float64), state.filter)
+        """samples (k * frame_samples, channels) in the front end's unit, as worn; k >= 1."""
+        worn = samples[:, self._mirror].astype(np.float64)
+        filtered, filter_state = self._filter.frames(worn, state.filter)
         # float32 before the scale, as in training: both sides then see the same numbers
         scaled = (filtered.astype(np.float32) / self.fit.scale)[:, self._order].astype(np.float32)
-        log_features, feature_state = step_log_features(scaled.astype(np.float64), state.features)
-        features, front_state = step_front(self._front, scaled[None], state.front)
+        frames = scaled.reshape(-1, self.frame_samples, self.channels)
+        sums, feature_state = step_window_sums(frames.astype(np.float64), state.features)
+        features, front_state = step_front(self._front, frames, state.front)
         h, z_raw, histories = self.body.step(features, state.body)
-        encoded = Encoded(h[0], self._unit(z_raw[0]), log_features, _mean_rms(feature_state, len(samples)))
+        rms = np.sqrt(sums[:, 2] / (WINDOW_FRAMES * self.frame_samples)).mean(axis=1)
+        encoded = Encoded(h, self._unit(z_raw), log_features(sums, self.frame_samples), rms)
         return encoded, EncoderState(filter_state, feature_state, front_state, histories)
 
+    def whole(self, samples: np.ndarray) -> Encoded:
+        """Every hop of a recording (n, channels) from a cold start; a last partial frame is dropped."""
+        frames = len(samples) // self.frame_samples
+        return self.step(samples[: frames * self.frame_samples], self.start())[0]
+
     def _unit(self, z: np.ndarray) -> np.ndarray:
-        parts = z.reshape(len(self._view_scale), -1)
-        norm = np.linalg.norm(parts, axis=1, keepdims=True)
-        return (parts / np.maximum(norm, 1e-12) * self._view_scale).reshape(-1).astype(np.float32)
-
-
-def _mean_rms(state: FeatureState, frame_samples: int) -> float:
-    power = state.sums[:, 2].mean(axis=0) / frame_samples
-    return float(np.sqrt(power).mean())
+        parts = z.reshape(len(z), len(self._view_scale), -1)
+        norm = np.linalg.norm(parts, axis=-1, keepdims=True)
+        return (parts / np.maximum(norm, 1e-12) * self._view_scale).reshape(len(z), -1).astype(np.float32)

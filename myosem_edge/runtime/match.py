@@ -52,7 +52,9 @@ class Gallery:
     def rows(self, ids: Sequence[str]) -> list[int]:
         missing = [name for name in ids if name not in self.ids]
         if missing:
-            raise InputError(f"'{missing[0]}' has no description in this bundle", expected="one of: " + ", ".join(self.ids))
+            raise InputError(
+                f"'{missing[0]}' has no description in this bundle", expected="one of: " + ", ".join(self.ids)
+            )
         return [self.ids.index(name) for name in ids]
 
 
@@ -67,25 +69,27 @@ class Matcher:
             self._enrolled[self._rows] = True
 
     def match(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
-        cosines = self.gallery.prototypes @ encoded.z
+        """Probabilities and cosines, both (hops, gallery)."""
+        cosines = encoded.z @ self.gallery.prototypes.T
         c, e = self.constants, self.enrolment
         if e is None:
             return np.exp(log_softmax(cosines / c.text_temperature)), cosines
-        head = np.exp(log_softmax(head_scores(e, encoded.h, encoded.log_features)[0] / c.head_temperature))
-        enrolled = _sigmoid(float(enrolled_evidence(e, self._enrolled, encoded.h[None], cosines[None])[0] @ _weights(c)))
-        probabilities = np.zeros(len(cosines))
+        probabilities = np.zeros(cosines.shape)
         others = ~self._enrolled
+        enrolled = np.ones(len(cosines))
         if others.any():
-            probabilities[others] = (1.0 - enrolled) * np.exp(log_softmax(cosines[others] / c.text_temperature))
-        else:
-            enrolled = 1.0
-        probabilities[self._rows] = enrolled * head
+            weights = np.array([c.enrolled_bias, c.enrolled_distance, c.enrolled_text])
+            enrolled = _sigmoid(enrolled_evidence(e, self._enrolled, encoded.h, cosines) @ weights)
+            inside = np.exp(log_softmax(cosines[:, others] / c.text_temperature))
+            probabilities[:, others] = (1.0 - enrolled)[:, None] * inside
+        head = np.exp(log_softmax(head_scores(e, encoded.h, encoded.log_features) / c.head_temperature))
+        probabilities[:, self._rows] = enrolled[:, None] * head
         return probabilities, cosines
 
 
 def head_scores(enrolment: Enrolment, h: np.ndarray, log_features: np.ndarray) -> np.ndarray:
     """Summed log posteriors (n, actions) of both discriminants."""
-    return enrolment.head_h.log_posteriors(np.atleast_2d(h)) + enrolment.head_log.log_posteriors(np.atleast_2d(log_features))
+    return enrolment.head_h.log_posteriors(h) + enrolment.head_log.log_posteriors(log_features)
 
 
 def enrolled_evidence(enrolment: Enrolment, enrolled: np.ndarray, h: np.ndarray, cosines: np.ndarray) -> np.ndarray:
@@ -97,9 +101,5 @@ def enrolled_evidence(enrolment: Enrolment, enrolled: np.ndarray, h: np.ndarray,
     return np.stack((np.ones(len(h)), np.log(np.maximum(distance, 1e-6)), lead), axis=1)
 
 
-def _weights(c: MatchConstants) -> np.ndarray:
-    return np.array([c.enrolled_bias, c.enrolled_distance, c.enrolled_text])
-
-
-def _sigmoid(x: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-np.clip(x, -60, 60))))
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -60, 60)))

@@ -18,7 +18,6 @@ from myosem_edge.runtime.grips import OPEN, GripMap
 RAMP_S = 0.3  # long enough to notice a wrong grip before it moves fast, short enough not to be felt as delay
 MIN_SPEED = 0.125  # of the hand's maximum: slower movement looks like none
 SPEED_GRAIN = 1 / 32  # a power of two, so that sums are exact; coarse, so that a trembling level sends few messages
-PACE_MARGIN_S = 0.001  # keeps one message per interval strictly below the gate's count
 
 UNUSABLE, UNMAPPED, UNSURE, PACED = "unusable", "no-grip", "threshold", "pace"
 
@@ -94,7 +93,8 @@ def _asked(
     climbed = 0.0 if present is NEUTRAL else min(1.0, max(0.0, (now_s - state.since_s) / max(ramp_s, 1e-9)))
     speed = _grained(lowest + climbed * (target - lowest), present.speed, limits.max_speed_step)
 
-    interval_s = limits.rate_window_s / limits.messages_per_window + PACE_MARGIN_S
+    # Counted from when the last message was seen, a hop after it left: its distance is longer than the gate wants.
+    interval_s = limits.rate_window_s / limits.messages_per_window
     waiting = state.issued_s is not None and now_s - state.issued_s < interval_s
     if waiting and present is NEUTRAL:
         return replace(request, reject=PACED)

@@ -25,7 +25,9 @@ class BlockFilter:
         self._matrix = np.empty((size, size))
         for column in range(size):
             frame, state = np.zeros(frame_samples), np.zeros(self.states)
-            (frame if column < frame_samples else state)[column if column < frame_samples else column - frame_samples] = 1.0
+            (frame if column < frame_samples else state)[
+                column if column < frame_samples else column - frame_samples
+            ] = 1.0
             self._matrix[:, column] = np.concatenate(_recursion(sos, frame, state))
 
     def start(self, channels: int) -> np.ndarray:
@@ -37,14 +39,17 @@ class BlockFilter:
         both = self._matrix @ np.concatenate((frame, state))
         return both[: self.frame_samples], both[self.frame_samples :]
 
+    def frames(self, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Consecutive whole frames `(k * frame_samples, channels)` and the state before -> filtered samples, state after."""
+        out = np.empty(samples.shape)
+        for i in range(0, len(samples), self.frame_samples):
+            out[i : i + self.frame_samples], state = self.step(samples[i : i + self.frame_samples], state)
+        return out, state
+
     def whole(self, samples: np.ndarray) -> np.ndarray:
         """A recording `(n, channels)` from rest, frame by frame exactly as on the board; a last partial frame is dropped."""
         frames = len(samples) // self.frame_samples
-        out = np.empty((frames * self.frame_samples, samples.shape[1]))
-        state = self.start(samples.shape[1])
-        for i in range(0, len(out), self.frame_samples):
-            out[i : i + self.frame_samples], state = self.step(samples[i : i + self.frame_samples], state)
-        return out
+        return self.frames(samples[: frames * self.frame_samples], self.start(samples.shape[1]))[0]
 
 
 def _recursion(sos: np.ndarray, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,16 +54,13 @@ def hudgins_features(sums: np.ndarray, frame_samples: int) -> np.ndarray:
     return mean.reshape(*mean.shape[:-2], -1)
 
 
+def step_window_sums(frames: np.ndarray, state: FeatureState) -> tuple[np.ndarray, FeatureState]:
+    """k new frames (k, samples, channels) -> sums (k, 5, channels) of the window that ends with each, and the next state."""
+    sums = np.concatenate((state.sums[1:], frame_sums(frames, state.tail)))
+    windows = np.lib.stride_tricks.sliding_window_view(sums, WINDOW_FRAMES, axis=0).sum(axis=-1)
+    return windows, FeatureState(frames[-1, -2:], sums[-WINDOW_FRAMES:])
+
+
 def window_sums(frames: np.ndarray) -> np.ndarray:
     """Sums over the last WINDOW_FRAMES frames at every frame of a recording `(k, samples, channels)` -> `(k, 5, channels)`."""
-    k, _, channels = frames.shape
-    sums = frame_sums(frames, np.zeros((2, channels)))
-    padded = np.concatenate((np.zeros((WINDOW_FRAMES - 1, STATISTICS, channels)), sums))
-    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW_FRAMES, axis=0).sum(axis=-1)
-
-
-def step_log_features(frame: np.ndarray, state: FeatureState) -> tuple[np.ndarray, FeatureState]:
-    """One new frame `(samples, channels)` -> log features `(3 * channels,)` of the window that ends with it."""
-    new = frame_sums(frame[None], state.tail)
-    sums = np.concatenate((state.sums[1:], new))
-    return log_features(sums.sum(axis=0), len(frame)), FeatureState(frame[-2:], sums)
+    return step_window_sums(frames, FeatureState.start(frames.shape[2]))[0]

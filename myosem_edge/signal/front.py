@@ -40,8 +40,13 @@ class FrontWeights:
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], frame_samples: int, channels: int) -> FrontWeights:
         kernel = tensors["front.kernel"]
         return cls(
-            kernel, tensors["front.expand"], tensors["front.expand_bias"], tensors.get("front.gate"),
-            tensors.get("front.gate_bias"), frame_samples, kernel.shape[0] // channels,
+            kernel,
+            tensors["front.expand"],
+            tensors["front.expand_bias"],
+            tensors.get("front.gate"),
+            tensors.get("front.gate_bias"),
+            frame_samples,
+            kernel.shape[0] // channels,
         )
 
 
@@ -57,7 +62,8 @@ class FrontState:
     def start(cls, weights: FrontWeights) -> FrontState:
         return cls(
             np.zeros((weights.taps - 1, weights.channels), np.float32),
-            np.zeros(weights.kernel.shape[1], np.float32), np.zeros(weights.channels, np.float32),
+            np.zeros(weights.kernel.shape[1], np.float32),
+            np.zeros(weights.channels, np.float32),
         )
 
 

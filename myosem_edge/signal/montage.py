@@ -37,7 +37,10 @@ class Montage:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise ProfileError(
-                    f"montage differs in {name}", where=where, found=theirs, expected=mine,
+                    f"montage differs in {name}",
+                    where=where,
+                    found=theirs,
+                    expected=mine,
                     todo="Use the front end this bundle was made for, or calibrate again",
                 )
 

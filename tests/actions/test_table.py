@@ -162,7 +162,7 @@ def test_a_cut_or_overwritten_file_never_raises_anything_but_an_input_error(cut:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read: No such file.*actions embed"):
+    with pytest.raises(InputError, match=r"cannot be read: No such file.*actions embed"):
         load_table(tmp_path / "none.safetensors")
 
 
@@ -175,7 +175,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_that_contradicts_itself_cannot_be_built(ids: tuple[str, ...], vectors: NDArray[np.float32]) -> None:
-    with pytest.raises(ValueError, match="vectors|unique"):
+    with pytest.raises(ValueError, match=r"vectors|unique"):
         DescriptionTable(ids, vectors, "encoder", "0")
 
 

@@ -16,9 +16,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from onnx import TensorProto, helper
+from graph_forge import (
+    TINY_ONNX,
+    external_data,
+    external_in_attribute,
+    foreign_node,
+    foreign_opset,
+    local_function,
+    location_alone,
+    nested_graph,
+)
 
 from myosem_edge.archive import Entry, pack, unpack
 from myosem_edge.bundle import CAPS, PAYLOAD, write_bundle
@@ -28,12 +36,6 @@ from myosem_edge.manifest import Filter, Manifest, Member, Montage, Quantisation
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64)))
 KEYS = {key_id(KEY.public_key()): TrustedKey("factory", KEY.public_key(), False)}
-
-# z = x + w, opset 17: written out, so that the golden bytes do not depend on the library that once made it.
-TINY_ONNX = bytes.fromhex(
-    "080812001a003a480a0e0a01780a017712017a22034164641201672a110802100122080000803f000080bf4201775a0f0a0178120a0a0808"
-    "0112040a020802620f0a017a120a0a08080112040a02080242040a001011"
-)
 
 
 def tensors(**arrays: tuple[float, ...]) -> bytes:
@@ -136,65 +138,6 @@ def zipped(compression: int = zipfile.ZIP_STORED, **changed: bytes) -> bytes:
         for name, data in parts().items():
             archive.writestr(zipfile.ZipInfo(name), changed.get(name.replace(".", "_"), data), compression)
     return buffer.getvalue()
-
-
-def tiny_graph() -> onnx.ModelProto:
-    return onnx.load_from_string(TINY_ONNX)
-
-
-def external_data() -> bytes:
-    model = tiny_graph()
-    weight = model.graph.initializer[0]
-    weight.ClearField("raw_data")
-    weight.data_location = TensorProto.EXTERNAL
-    entry = weight.external_data.add()
-    entry.key, entry.value = "location", "../../etc/passwd"
-    return bytes(model.SerializeToString())
-
-
-def location_alone() -> bytes:
-    model = tiny_graph()
-    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
-    return bytes(model.SerializeToString())
-
-
-def external_in_attribute() -> bytes:
-    """External data in a tensor attribute of a node inside a branch."""
-    tensor = helper.make_tensor("c", TensorProto.FLOAT, [1], [0.0])
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "elsewhere.bin"
-    branch = helper.make_graph([helper.make_node("Constant", [], ["c"], value=tensor)], "branch", [], [])
-    model = tiny_graph()
-    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch))
-    return bytes(model.SerializeToString())
-
-
-def foreign_opset() -> bytes:
-    model = tiny_graph()
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    return bytes(model.SerializeToString())
-
-
-def foreign_node() -> bytes:
-    model = tiny_graph()
-    model.graph.node[0].domain = "evil.ops"
-    return bytes(model.SerializeToString())
-
-
-def local_function() -> bytes:
-    model = tiny_graph()
-    function = helper.make_function("mine", "f", ["a"], ["b"], [], [helper.make_opsetid("", 17)])
-    model.functions.append(function)
-    return bytes(model.SerializeToString())
-
-
-def nested_graph(levels: int = 12) -> bytes:
-    graph = helper.make_graph([], "innermost", [], [])
-    for _ in range(levels):
-        graph = helper.make_graph([helper.make_node("If", ["x"], ["y"], then_branch=graph)], "g", [], [])
-    model = tiny_graph()
-    model.graph.CopyFrom(graph)
-    return bytes(model.SerializeToString())
 
 
 def duplicated() -> bytes:
@@ -325,6 +268,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "belong to no member",
     ),
+    "directory_cut_off": (lambda: GOOD[:-14] + struct.pack("<HH", 10, 10) + GOOD[-10:], "a directory that is cut off"),
     # The signature
     "untrusted_key": (lambda: signed(key=STRANGER), "no trusted key signed"),
     "signature_of_another": (

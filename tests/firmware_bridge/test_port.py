@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
+import select
 import socket
+import threading
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +17,11 @@ from types import SimpleNamespace
 import pytest
 import serial
 
+from myosem_edge.clock import VirtualClock
 from myosem_edge.errors import DeviceError
 from myosem_edge.firmware_bridge import port as port_module
+from myosem_edge.firmware_bridge.emulators.base import Emulator
+from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.port import MAX_WAITING_BYTES, PortInfo, SerialPort, list_ports
 
 
@@ -25,8 +31,12 @@ class Wire:
     def __init__(self) -> None:
         self.device, self._slave = os.openpty()
         tty.setraw(self._slave)
-        os.set_blocking(self.device, False)
         self.path = os.ttyname(self._slave)
+
+    def read(self) -> bytes:
+        """What arrives at the device, at least one byte."""
+        assert select.select([self.device], [], [], 20)[0], "nothing arrives at the device"
+        return os.read(self.device, 65536)
 
     def unplug(self) -> None:
         for handle in (self.device, self._slave):
@@ -53,6 +63,15 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(port_module.pyserial_ports, "comports", lambda: found)
 
 
+def receive(port: SerialPort, count: int) -> bytes:
+    """Read until so many bytes have come: the system carries them over in its own time."""
+    received = b""
+    while len(received) < count:
+        assert select.select([port], [], [], 20)[0], f"only {len(received)} of {count} bytes arrive"
+        received += port.read_available()
+    return received
+
+
 def fill(port: SerialPort) -> None:
     """Write until the operating system takes no more."""
     for _ in range(10_000):
@@ -67,17 +86,26 @@ def test_carries_every_byte_both_ways(wire: Wire) -> None:
     with SerialPort(wire.path, 115200) as port:
         assert port.read_available() == b""
         os.write(wire.device, every_byte)
-        assert port.read_available() == every_byte
+        assert receive(port, 256) == every_byte
         assert port.write_some(every_byte) == 256
-        assert os.read(wire.device, 1000) == every_byte
+        received = b""
+        while len(received) < 256:
+            received += wire.read()
+        assert received == every_byte
         assert os.get_blocking(port.fileno()) is False
 
 
-def test_one_read_takes_everything_that_waits(wire: Wire) -> None:
+def test_long_stream_passes_whole(wire: Wire) -> None:
+    os.set_blocking(wire.device, False)
+    sent = b"".join(bytes([n]) * 1000 for n in range(40))
+    rest, received = sent, b""
     with SerialPort(wire.path, 115200) as port:
-        sent = b"".join(bytes([n]) * 100 for n in range(30))
-        assert os.write(wire.device, sent) == len(sent)
-        assert port.read_available() == sent
+        while len(received) < len(sent):
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[os.write(wire.device, rest) :] if rest else rest
+            received += receive(port, 1)
+        assert received == sent
+        assert port.read_available() == b""
 
 
 def test_second_program_is_told_who_has_the_port(wire: Wire) -> None:
@@ -100,7 +128,7 @@ def test_full_port_keeps_the_rest_in_order_and_never_blocks(wire: Wire) -> None:
             number += 1
         received = bytearray()
         while port.waiting_bytes or len(received) < len(sent):
-            received += os.read(wire.device, 4096)
+            received += wire.read()
             port.write_some()
         assert received == sent
         assert (port.overflows, port.dropped_bytes) == (0, 0)
@@ -119,7 +147,7 @@ def test_overflow_gives_up_stale_messages_and_says_so(wire: Wire) -> None:
         assert port.waiting_bytes <= MAX_WAITING_BYTES
         received = bytearray()
         while port.waiting_bytes or not received.endswith(b"newest"):
-            received += os.read(wire.device, 4096)
+            received += wire.read()
             port.write_some()
         kept = [message for message in stale if message in received]
         assert kept == stale[-len(kept) :]  # what survived are the youngest
@@ -147,6 +175,13 @@ def test_begun_message_is_never_cut_short(wire: Wire, monkeypatch: pytest.Monkey
         room[0] = 10**6
         port.write_some()
         assert b"".join(taken) == b"first message" + b"b" * (MAX_WAITING_BYTES - 20)
+        taken.clear()
+        room[0] = 0
+        port.write_some(b"c" * MAX_WAITING_BYTES)
+        port.write_some(b"newest")  # nothing of the message before is on the wire: it may go
+        room[0] = 10**6
+        port.write_some()
+        assert b"".join(taken) == b"newest"
 
 
 def test_vanished_device_is_said_once(wire: Wire) -> None:
@@ -179,7 +214,7 @@ def test_missing_port_names_the_ports_that_exist(ports: None) -> None:
 
 
 def test_missing_port_on_a_machine_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port_module.pyserial_ports, "comports", lambda: [])
+    monkeypatch.setattr(port_module.pyserial_ports, "comports", list)
     with pytest.raises(DeviceError, match="No serial port exists on this machine"):
         SerialPort("/dev/ttyUSB7/deeper", 115200)
 
@@ -228,7 +263,9 @@ def test_every_refusal_of_the_system_is_explained(
         SerialPort(wire.path, 12345)
 
 
-@pytest.mark.parametrize(("group", "advice"), [("dialout", "usermod -aG dialout"), ("root", "udev rule"), (None, "admin")])
+@pytest.mark.parametrize(
+    ("group", "advice"), [("dialout", "usermod -aG dialout"), ("root", "udev rule"), (None, "admin")]
+)
 def test_missing_permission_says_which_group(
     group: str | None, advice: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,3 +290,82 @@ def test_ports_are_listed_with_their_usb_ids(ports: None) -> None:
         PortInfo("/dev/ttyS0", "n/a", ""),
         PortInfo("/dev/ttyUSB0", "FT232R", "0403:6001"),
     ]
+
+
+class Talker(Emulator):
+    """Says `words` at every tick, and fails at tick number `fails_at`."""
+
+    def __init__(self, words: bytes = b"", fails_at: int | None = None) -> None:
+        super().__init__()
+        self.words, self.fails_at, self.heard = words, fails_at, bytearray()
+        self.ticks: list[float] = []
+        self.was_spoken_to = threading.Event()
+
+    def receive(self, data: bytes, now_s: float) -> None:
+        self.heard += data
+        self.was_spoken_to.set()
+
+    def tick(self, now_s: float) -> None:
+        self.ticks.append(now_s)
+        if len(self.ticks) == self.fails_at:
+            raise RuntimeError("a finger fell off")
+        self._outgoing += self.words
+
+
+class Ticks:
+    """Lets a test wait until an emulator's thread has ticked so many times."""
+
+    def __init__(self, count: int) -> None:
+        self.times: list[float] = []
+        self._count, self._reached = count, threading.Event()
+
+    def __call__(self, now_s: float) -> None:
+        self.times.append(now_s)
+        if len(self.times) > self._count:
+            self._reached.set()
+
+    def wait(self) -> None:
+        assert self._reached.wait(20), "the emulator's thread does not tick"
+
+
+def test_emulator_on_a_pseudo_terminal_lives_by_the_clock_it_is_given() -> None:
+    emulator, ticks = Talker(), Ticks(3)
+    with (
+        OnPty(emulator, clock=VirtualClock(77.0), before_tick=ticks) as device,
+        SerialPort(device.port, 115200) as port,
+    ):
+        port.write_some(b"hello")
+        assert emulator.was_spoken_to.wait(20)
+        ticks.wait()
+    assert set(emulator.ticks) == set(ticks.times) == {77.0}
+    assert emulator.heard == b"hello"
+
+
+def test_emulator_that_fails_does_not_die_in_silence() -> None:
+    ticks = Ticks(1)
+    with pytest.raises(RuntimeError, match="a finger fell off"), OnPty(Talker(fails_at=2), before_tick=ticks):
+        ticks.wait()
+
+
+def test_emulator_that_fails_does_not_hide_the_error_of_the_block() -> None:
+    ticks = Ticks(1)
+    with pytest.raises(KeyError), OnPty(Talker(fails_at=2), before_tick=ticks):
+        ticks.wait()
+        raise KeyError
+
+
+def test_emulator_that_nobody_reads_drops_what_is_newest() -> None:
+    ticks = Ticks(20)
+    emulator = Talker(words=bytes(50_000))
+    with OnPty(emulator, before_tick=ticks) as device:
+        ticks.wait()
+    assert 0 < device.dropped_bytes < 50_000 * len(emulator.ticks)
+
+
+def test_unplugged_emulator_vanishes_for_whoever_has_it_open() -> None:
+    with OnPty(Talker()) as device:
+        port = SerialPort(device.port, 115200)
+        device.unplug()
+        device.unplug()
+        with pytest.raises(DeviceError, match="vanished"):
+            port.read_available()

@@ -58,9 +58,6 @@ def test_overlong_text_is_cut_at_256_tokens(encoder: TextEncoder) -> None:
     np.testing.assert_allclose(cut, same, atol=2e-6)
 
 
-# --- finding it ------------------------------------------------------------------------------------------------
-
-
 def test_the_hashes_are_those_that_identify_the_model() -> None:
     assert SHA256["model.safetensors"] == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert SHA256["tokenizer.json"].startswith("be50c362") and SHA256["tokenizer.json"].endswith("2037")
@@ -96,7 +93,7 @@ def test_an_explicit_folder_goes_before_the_variable(
 ) -> None:
     monkeypatch.setenv(text.VARIABLE, str(tmp_path / "elsewhere"))
     assert find_text_encoder(small_model) == small_model
-    with pytest.raises(InputError, match="elsewhere.*cannot be read"):
+    with pytest.raises(InputError, match=r"elsewhere.*cannot be read"):
         find_text_encoder()
     monkeypatch.setenv(text.VARIABLE, str(small_model))
     assert find_text_encoder() == small_model
@@ -128,9 +125,6 @@ def test_without_the_tokenizer_package_the_extra_is_named(small_model: Path, mon
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match=r"needs the package 'tokenizers'.*\[text\]"):
         TextEncoder(small_model)
-
-
-# --- a new table against the previous one ----------------------------------------------------------------------
 
 
 class NoisyEncoder(TextEncoder):

@@ -22,7 +22,8 @@ def data_set(name: str) -> DataSet:
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         raise InputError(
-            f"'{name}' is not a known data set", expected=", ".join(DATASETS),
+            f"'{name}' is not a known data set",
+            expected=", ".join(DATASETS),
             todo=f"Did you mean '{near[0]}'?" if near else None,
         )
     return DATASETS[name]

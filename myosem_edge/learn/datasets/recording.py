@@ -80,16 +80,29 @@ def read_pack(path: Path, *, dataset: str, montage: Montage, scale: float) -> It
     if len(emg) == 0 or not np.isfinite(emg).all():
         raise InputError("emg is empty or not finite", where=path, found=f"{len(emg)} samples")
     if not len(emg) == len(arrays["label"]) == len(arrays["repetition"]):
-        raise InputError("emg, label and repetition differ in length", where=path, found=len(arrays["label"]), expected=len(emg))
+        raise InputError(
+            "emg, label and repetition differ in length", where=path, found=len(arrays["label"]), expected=len(emg)
+        )
     pointers = arrays["rec_ptr"]
     if pointers[0] != 0 or pointers[-1] != len(emg) or (np.diff(pointers) < 0).any():
-        raise InputError("rec_ptr does not cover the samples", where=path, found=f"{pointers[0]}..{pointers[-1]}", expected=f"0..{len(emg)}")
+        raise InputError(
+            "rec_ptr does not cover the samples",
+            where=path,
+            found=f"{pointers[0]}..{pointers[-1]}",
+            expected=f"0..{len(emg)}",
+        )
     fields = {name[4:]: values for name, values in arrays.items() if name.startswith("rec_") and name != "rec_ptr"}
     for i, (a, b) in enumerate(zip(pointers[:-1], pointers[1:], strict=True)):
         yield Recording(
-            dataset=dataset, subject=path.stem, session="0", mirrored=False, montage=montage,
-            emg=emg[a:b].astype(np.float32) * np.float32(scale), label=arrays["label"][a:b].astype(np.int64),
-            repetition=arrays["repetition"][a:b].astype(np.int64), usable=np.ones(b - a, dtype=bool),
+            dataset=dataset,
+            subject=path.stem,
+            session="0",
+            mirrored=False,
+            montage=montage,
+            emg=emg[a:b].astype(np.float32) * np.float32(scale),
+            label=arrays["label"][a:b].astype(np.int64),
+            repetition=arrays["repetition"][a:b].astype(np.int64),
+            usable=np.ones(b - a, dtype=bool),
             facts={name: int(values[i]) for name, values in fields.items()},
         )
 

@@ -1,0 +1,156 @@
+"""What the student costs against its teacher, and the constants of its operating point, measured on people.
+
+Constants come from the people it was distilled on; costs are judged on people whom neither teacher nor student has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from myosem_edge.calibration.enrol import NONE, Labelled, enrol_encoded
+from myosem_edge.errors import InputError
+from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.embed import Embedded, Encode, embed, torch_encode, worn_scale, worn_shift
+from myosem_edge.learn.fewshot import TEST_AFTER, budget_rows, few_shot
+from myosem_edge.learn.metrics import emg_to_text, over_people
+from myosem_edge.learn.sessions import Session
+from myosem_edge.quantize.network import IntBody
+from myosem_edge.runtime.decoder import OperatingPoint
+from myosem_edge.runtime.discriminant import log_softmax
+from myosem_edge.runtime.encoder import Encoded, Fit
+from myosem_edge.runtime.match import Enrolment, MatchConstants, enrolled_evidence, head_scores
+from myosem_edge.signal.front import FrontState, FrontWeights, step_front
+
+SMOOTHING_HOPS = 3  # 75 ms: a single odd hop does not count, an onset is hardly delayed
+SETTLE_HOPS = 15  # receptive field of the encoder and window of the features are full by then
+MIN_MARGIN = 0.1
+COSINE_PERCENTILE = 5.0  # of true actions: one in twenty honest matches may be called unknown
+HIDDEN_ACTIONS = 2  # actions kept out of an enrolment to learn what an unknown action looks like
+REST = "rest"
+
+
+def int8_encode(front: FrontWeights, body: IntBody, view_weights: np.ndarray) -> Encode:
+    """The integer student as an `Encode`, on the numpy reference: the oracle of every board."""
+    weights = np.exp(view_weights - view_weights.max())
+    view_scale = np.sqrt(weights / weights.sum())[:, None]
+
+    def encode(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frames = x.reshape(-1, front.frame_samples, front.channels)
+        features, _ = step_front(front, frames, FrontState.start(front))
+        h, z, _ = body.step(features, body.start())
+        parts = z.reshape(len(z), len(view_scale), -1)
+        parts = parts / np.maximum(np.linalg.norm(parts, axis=-1, keepdims=True), 1e-12) * view_scale
+        return h, parts.reshape(len(z), -1).astype(np.float32)
+
+    return encode
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One row of the cost table: percent right, people averaged. `calibrated` is after one repetition an action."""
+
+    zero_shot: float
+    calibrated: float
+    log_lda: float
+    hudgins_lda: float
+    people: dict[str, float]  # calibrated accuracy by person
+
+
+def cost(
+    sessions: Sequence[Session], trained: Trained, encode: Encode, ids: tuple[str, ...], gallery: Sequence[int], prototypes: np.ndarray
+) -> Cost:
+    """Zero-shot R@1 in the gallery (ring and scale as worn) and accuracy after one repetition, both per hop."""
+    zero: dict[str, list[float]] = {}
+    for session in sessions:
+        e = embed(session, encode)
+        truth = np.searchsorted(np.asarray(gallery), e.action)
+        zero.setdefault(session.person, []).append(emg_to_text(e.z @ prototypes[list(gallery)].T, truth)["R@1"])
+    windows = few_shot(sessions, trained, encode, ids, budgets=("1",))["1"]["window"]
+    mean = {head: over_people(people).mean for head, people in windows.items()}
+    return Cost(
+        over_people([float(np.mean(v)) for v in zero.values()]).mean, mean["calibrated head"], mean["log-feature LDA"],
+        mean["Hudgins LDA"], windows["calibrated head"],
+    )
+
+
+def operating_point(
+    sessions: Sequence[Session], trained: Trained, encode: Encode, ids: tuple[str, ...], gallery: Sequence[int], prototypes: np.ndarray
+) -> OperatingPoint:
+    """Temperatures, evidence weights and thresholds from labelled sessions (each calibrated on its first repetition).
+
+    Raises:
+        InputError: no session has enough repetitions.
+    """
+    rng = np.random.default_rng(0)
+    heads: list[tuple[np.ndarray, np.ndarray]] = []
+    texts: list[tuple[np.ndarray, np.ndarray]] = []
+    evidence: list[np.ndarray] = []
+    known: list[np.ndarray] = []
+    rows = np.asarray(gallery)
+    for session in sessions:
+        e = embed(session, encode, scale=worn_scale(session, {1}), shift=worn_shift(session, trained, ids, {1}))
+        judged = e.repetition > TEST_AFTER
+        if not judged.any():
+            continue
+        cosines = e.z @ prototypes[rows].T
+        texts.append((cosines[judged], np.searchsorted(rows, e.action[judged])))
+        present = [int(a) for a in np.unique(e.action) if ids[a] != REST]
+        for _ in range(2):
+            hidden = set(rng.permutation(present)[:HIDDEN_ACTIONS].tolist())
+            enrolment = _enrolment(e, ids, hidden)
+            inside = np.array([ids[a] in enrolment.actions for a in e.action])
+            enrolled = np.isin(rows, [ids.index(name) for name in enrolment.actions])
+            evidence.append(enrolled_evidence(enrolment, enrolled, e.h[judged].astype(float), cosines[judged]))
+            known.append(inside[judged])
+            own = judged & inside
+            truth = np.array([enrolment.actions.index(ids[a]) for a in e.action[own]])
+            heads.append((head_scores(enrolment, e.h[own].astype(float), e.log_features[own]), truth))
+    if not heads:
+        raise InputError("no session has enough repetitions to measure the operating point")
+    bias, distance, text = _logistic(np.concatenate(evidence), np.concatenate(known))
+    own_cosine = np.concatenate([cosines[np.arange(len(truth)), truth] for cosines, truth in texts])
+    return OperatingPoint(
+        smoothing_hops=SMOOTHING_HOPS, min_margin=MIN_MARGIN, settle_hops=SETTLE_HOPS,
+        min_cosine=round(float(np.percentile(own_cosine, COSINE_PERCENTILE)), 4),
+        typical_rms=round(float(np.median([session.scale.mean() for session in sessions])), 3),
+        match=MatchConstants(_temperature(texts), _temperature(heads), bias, distance, text),
+    )
+
+
+def _enrolment(e: Embedded, ids: tuple[str, ...], hidden: set[int]) -> Enrolment:
+    rows = budget_rows(e, "1") & ~np.isin(e.action, list(hidden))
+    classes = np.unique(e.action[rows])
+    labels = np.where(rows, np.searchsorted(classes, e.action), NONE)
+    data = Labelled(np.zeros((0, 1)), labels, e.repetition, tuple(ids[k] for k in classes))
+    rms = np.exp(e.log_features[:, -e.session.montage.channels :]).mean(axis=1)
+    encoded = Encoded(e.h, e.z, e.log_features, rms)
+    return enrol_encoded(encoded, data, Fit(False, 0, e.session.scale), 0.0)[0]
+
+
+def _temperature(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The temperature that makes softmax probabilities honest: least negative log likelihood, every action the same weight."""
+    grid = np.geomspace(0.01, 30.0, 60)
+    loss = np.zeros(len(grid))
+    for scores, truth in pairs:
+        counts = np.bincount(truth)
+        weight = 1.0 / counts[truth]
+        for i, t in enumerate(grid):
+            loss[i] -= (weight * log_softmax(scores / t)[np.arange(len(truth)), truth]).sum() / weight.sum()
+    return round(float(grid[loss.argmin()]), 4)
+
+
+def _logistic(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+    """Weights of a logistic regression, both outcomes weighing the same, lightly regularised."""
+    weight = np.where(y, 0.5 / max(y.sum(), 1), 0.5 / max((~y).sum(), 1))
+    sign = np.where(y, 1.0, -1.0)
+
+    def loss(w: np.ndarray) -> float:
+        return float((weight * np.logaddexp(0.0, -sign * (x @ w))).sum() + 1e-3 * (w[1:] ** 2).sum())
+
+    found = minimize(loss, np.zeros(x.shape[1]), method="BFGS").x
+    a, b, c = (round(float(v), 4) for v in found)
+    return a, b, c

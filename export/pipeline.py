@@ -1,0 +1,185 @@
+"""The whole way from a teacher to a bundle on disk, and what every step cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from myosem_edge.actions.catalogue import Catalogue, load_catalogue
+from myosem_edge.actions.table import DescriptionTable, load_table
+from myosem_edge.bundle import write_bundle
+from myosem_edge.errors import InputError, RefusedError
+from myosem_edge.export.assemble import Student, manifest, members
+from myosem_edge.export.card import model_card
+from myosem_edge.export.distil import DistilConfig, distil
+from myosem_edge.export.measure import Cost, cost, int8_encode, operating_point
+from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.embed import torch_encode
+from myosem_edge.learn.sessions import Session
+from myosem_edge.learn.train import align_to
+from myosem_edge.quantize.statistics import fold_front, quantise_body
+from myosem_edge.runtime.grips import GripMap
+
+CALIBRATION_SECONDS = 12  # of each calibration clip that the ranges are measured on
+GOLDEN_SECONDS = 5
+MAX_INT8_LOSS = 0.5  # points of accuracy after calibration, int8 against float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the export's report."""
+
+    name: str
+    seconds: float
+    parameters: int
+    bytes: int
+    cost: Cost | None = None
+
+
+@dataclass
+class Export:
+    """What an export produced."""
+
+    path: Path
+    sha256: str = ""
+    steps: list[Step] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"bundle": str(self.path), "sha256": self.sha256, "steps": [asdict(step) for step in self.steps]}
+
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+def export_bundle(
+    teacher: Trained,
+    distil_sessions: Sequence[Session],
+    judge_sessions: Sequence[Session],
+    out: Path,
+    key: Ed25519PrivateKey,
+    *,
+    name: str,
+    version: str,
+    grips: GripMap,
+    config: DistilConfig,
+    max_int8_loss: float = MAX_INT8_LOSS,
+    progress: Progress = lambda stage, done, total: None,
+) -> Export:
+    """Distil, quantise, measure, sign, write.
+
+    Raises:
+        InputError: nobody to distil on or to judge by, or a person in both.
+        RefusedError: int8 loses more than `max_int8_loss` points on the judges.
+        StorageError: the bundle cannot be written; an older one stays.
+    """
+    catalogue, table = load_catalogue(), load_table()
+    _check_people(distil_sessions, judge_sessions)
+    if not out.parent.is_dir():
+        raise InputError("no such folder", where=out.parent, todo="Create it or choose another --out")
+    ids = catalogue.ids
+    align_to(distil_sessions, teacher.ring_templates, catalogue)
+    prototypes = teacher.prototypes(table).numpy()
+    gallery = retrieval_gallery(teacher, grips, catalogue)
+    judged_gallery = sorted({int(a) for s in judge_sessions for clip in s.clips for a in np.unique(clip.action) if a >= 0})
+
+    def judge(trained: Trained, encode: Any) -> Cost:
+        return cost(judge_sessions, trained, encode, ids, judged_gallery, prototypes)
+
+    export, clock = Export(out), time.perf_counter
+    begun = clock()
+    progress("judge the teacher", 0, 1)
+    export.steps.append(_step("teacher, float32", begun, clock(), teacher, 4, judge(teacher, torch_encode(teacher))))
+    begun = clock()
+    student = distil(teacher, distil_sessions, table, config, lambda step, _: progress("distil", step, config.steps))
+    progress("judge the student", 0, 1)
+    export.steps.append(_step(f"student {config.size}, float32", begun, clock(), student, 4, judge(student, torch_encode(student))))
+    begun = clock()
+    progress("quantise", 0, 1)
+    front = fold_front(student.encoder)
+    body = quantise_body(student.encoder, _calibration_segments(distil_sessions))
+    view_weights = student.encoder.view_weights.detach().numpy()
+    encode = int8_encode(front, body, view_weights)
+    progress("judge int8", 0, 1)
+    export.steps.append(_step(f"student {config.size}, int8", begun, clock(), student, 1, judge(student, encode)))
+    begun = clock()
+    progress("operating point", 0, 1)
+    point = operating_point(distil_sessions, student, encode, ids, gallery, prototypes)
+    montage = judge_sessions[0].montage
+    built = Student(front, body, view_weights, student, table, prototypes, gallery, point, montage)
+    metrics = _metrics(export, judge_sessions)
+    samples, scale = _golden(judge_sessions)
+    card = model_card(name, version, teacher, config, metrics)
+    parts = members(built, catalogue, grips.to_toml().encode(), card, samples, scale)
+    loss = _loss(export)
+    if loss > max_int8_loss:
+        raise RefusedError(
+            "int8 costs too much accuracy on the judges", where=out, found=f"{loss:.2f} points",
+            expected=f"at most {max_int8_loss:.2f}", todo="Distil longer (--steps), choose a larger --size, or raise --max-int8-loss",
+        )
+    progress("sign and write", 0, 1)
+    export.sha256 = write_bundle(out, manifest(built, name, version, metrics), parts, key)
+    export.steps.append(Step("operating point, bundle", clock() - begun, 0, out.stat().st_size))
+    return export
+
+
+def retrieval_gallery(teacher: Trained, grips: GripMap, catalogue: Catalogue) -> list[int]:
+    """Rows that may be retrieved on the board: what the teacher has seen, and whatever the grip map names."""
+    names = {*teacher.provenance["actions"], *grips.actions}
+    return sorted(catalogue.ids.index(action) for action in names)
+
+
+def _check_people(train: Sequence[Session], judges: Sequence[Session]) -> None:
+    if not train or not judges:
+        raise InputError("an export needs people to distil on and people to judge by", found=f"{len(train)} and {len(judges)} sessions")
+    both = {s.person for s in train} & {s.person for s in judges}
+    if both:
+        raise InputError("a person is on both sides", found=", ".join(sorted(both)), expected="judges whom nothing was trained on")
+
+
+def _calibration_segments(sessions: Sequence[Session]) -> list[np.ndarray]:
+    segments = []
+    for session in sessions:
+        n = round(CALIBRATION_SECONDS * session.montage.rate_hz)
+        for clip in session.clips:
+            if (clip.action >= 0).any():
+                x = session.canonical(clip)[:n]
+                segments.append(np.ascontiguousarray(x[: len(x) // 5 * 5].T)[None])
+    return segments
+
+
+def _golden(sessions: Sequence[Session]) -> tuple[np.ndarray, np.ndarray]:
+    """Five seconds of real EMG that crosses an onset: the filtered signal of a judge in whole counts, and its scale."""
+    session = sessions[0]
+    clip = next(clip for clip in session.clips if (clip.action > 0).any())
+    onset = int(np.flatnonzero(clip.action > 0)[0]) * 5
+    n = round(GOLDEN_SECONDS * session.montage.rate_hz)
+    begin = max(0, onset - n // 2)
+    return np.rint(clip.x[begin : begin + n]).astype(np.float32), session.scale
+
+
+def _step(name: str, begun: float, ended: float, trained: Trained, width: int, judged: Cost) -> Step:
+    parameters = sum(p.numel() for p in trained.encoder.parameters())
+    return Step(name, ended - begun, parameters, parameters * width, judged)
+
+
+def _loss(export: Export) -> float:
+    costs = [step.cost for step in export.steps if step.cost is not None]
+    return costs[-2].calibrated - costs[-1].calibrated
+
+
+def _metrics(export: Export, judges: Sequence[Session]) -> dict[str, Any]:
+    rows = {
+        step.name: {
+            "zero_shot_r1": round(step.cost.zero_shot, 2), "calibrated_1_repetition": round(step.cost.calibrated, 2),
+            "log_feature_lda": round(step.cost.log_lda, 2), "hudgins_lda": round(step.cost.hudgins_lda, 2),
+        }
+        for step in export.steps if step.cost is not None
+    }
+    people = sorted({s.person for s in judges})
+    return {"judges": {"people": ", ".join(people), "unit": "percent right per hop, actions balanced", **rows}}

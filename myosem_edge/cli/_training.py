@@ -1,0 +1,72 @@
+"""What the training-side commands share: threads, progress bars, finding models and people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from myosem_edge.errors import InputError
+
+
+def shipped_teacher() -> Path:
+    """The teacher checkpoint that ships with the package."""
+    return Path(__file__).parents[1] / "models" / "shipped.safetensors"
+
+
+def one_thread() -> None:
+    """On a busy machine two torch threads are slower than one: they wait for each other at every operator."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def pick_device(wanted: str) -> str:
+    """Raises:
+    InputError: a GPU was asked for and there is none.
+    """
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("no GPU that torch can use", found=wanted, expected="cpu", todo="Use --device cpu")
+    return wanted
+
+
+class Bar:
+    """A progress bar on a terminal, a line now and then elsewhere; on standard error, so that output stays data."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True)
+        self._live = self._console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self._console
+        )
+        self._task: int | None = None
+        self._stage = ""
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if not self._live:
+            if stage != self._stage or done == total or done % max(1, total // 4) == 0:
+                click.echo(f"{stage}: {done}/{total} {note}".rstrip() if total > 1 else stage, err=True)
+            self._stage = stage
+            return
+        if stage != self._stage:
+            if self._task is not None:
+                self._progress.update(self._task, completed=self._progress.tasks[self._task].total)  # type: ignore[index]
+            self._task = self._progress.add_task(stage, total=total)
+            self._stage = stage
+        assert self._task is not None
+        self._progress.update(self._task, completed=done, description=f"{stage} {note}".strip()[:48])  # type: ignore[arg-type]
+
+    @contextmanager
+    def shown(self) -> Iterator[Bar]:
+        with self._progress if self._live else open(os.devnull):  # noqa: PTH123, SIM115 - a context that does nothing
+            yield self

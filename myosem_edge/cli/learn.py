@@ -1,0 +1,223 @@
+"""`train`, `evaluate` and `query`: the training side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from myosem_edge.cli._output import json_option, print_json, table
+from myosem_edge.cli._training import Bar, one_thread, pick_device, shipped_teacher
+from myosem_edge.errors import InputError
+from myosem_edge.files import write_atomic
+
+data_option = click.option(
+    "--data", type=click.Path(path_type=Path), required=True, envvar="MYOSEM_DATA",
+    help="Folder that holds the data sets, one folder each (or $MYOSEM_DATA).",
+)
+
+
+@click.command()
+@data_option
+@click.option("--family", type=click.Choice(["shipped", "research"]), default="research", show_default=True,
+              help="shipped: MIT/Apache data only, may be distributed; research: everything.")
+@click.option("--split", "kind", type=click.Choice(["people", "user", "repetition", "class", "dataset"]), default="people", show_default=True)
+@click.option("--fold", type=click.IntRange(0, 2), default=0, show_default=True)
+@click.option("--held-dataset", default="", help="With --split dataset: the data set that is never trained on.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/teacher"), show_default=True, help="Folder of this run; an interrupted one goes on.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any field of the configuration, e.g. steps=3000, model.width=96, model.semantic_queries=false.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--dry-run", is_flag=True, help="Show configuration and people; train nothing.")
+def train(
+    data: Path, family: str, kind: str, fold: int, held_dataset: str, out: Path, settings: tuple[str, ...], seed: int, device: str, dry_run: bool
+) -> None:
+    """Train a teacher on recordings and descriptions.
+
+    Ctrl-C loses at most a hundred steps: the same command goes on where it stopped. Writes teacher.safetensors,
+    history.json and training.png into --out.
+    """
+    from myosem_edge.actions.catalogue import load_catalogue
+    from myosem_edge.actions.table import load_table
+    from myosem_edge.learn.config import configure
+    from myosem_edge.learn.datasets import data_set
+    from myosem_edge.learn.sessions import load_sessions
+    from myosem_edge.learn.splits import DATASETS, Split
+    from myosem_edge.learn.train import TrainConfig
+    from myosem_edge.learn.train import train as run_training
+
+    one_thread()
+    split = Split(family, kind, fold, held_dataset)
+    config = configure(TrainConfig(seed=seed), settings)
+    catalogue = load_catalogue()
+    device = pick_device(device)
+    bar = Bar()
+    with bar.shown():
+        names = DATASETS[family]
+        total = sum(len(data_set(name).subjects(data / name)) for name in names)
+        done = iter(range(1, total + 1))
+        sessions = load_sessions(data, names, catalogue=catalogue, progress=lambda who: bar.update("read recordings", next(done), total))
+        chosen = split.training(sessions, catalogue)
+        people: dict[str, list[str]] = {}
+        for session in chosen:
+            if session.subject not in people.setdefault(session.dataset, []):
+                people[session.dataset].append(session.subject)
+        if dry_run:
+            print_json({"config": config.to_dict(), "people": people, "device": device, "out": str(out)})
+            return
+        provenance = {"people": people, "licences": sorted({data_set(n).licence for n in people}), "split": split.to_dict()}
+        trained = run_training(
+            config, chosen, catalogue, load_table(), family=family, provenance=provenance, run_folder=out, device=device,
+            progress=lambda step, row: bar.update("train", step, config.steps, f"loss {row['loss']:.2f} R@1 {100 * row['recall']:.0f} %"),
+        )
+    trained.save(out / "teacher.safetensors")
+    history = trained.provenance["history"]
+    write_atomic(out / "history.json", json.dumps(history).encode())
+    _plot_history(history, out / "training.png")
+    click.echo(f"Wrote {out / 'teacher.safetensors'} ({(out / 'teacher.safetensors').stat().st_size / 1000:.0f} kB)")
+    click.echo(f"Next: myosem-edge evaluate {out / 'teacher.safetensors'} --data {data}")
+
+
+def _plot_history(history: Sequence[dict[str, float]], path: Path) -> None:
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [row["step"] for row in history]
+    for name in ("text", "episodic"):
+        left.plot(steps, [row[name] for row in history], label=name)
+    left.set(xlabel="step", ylabel="loss", title="losses")
+    left.legend()
+    right.plot(steps, [100 * row["recall"] for row in history])
+    right.set(xlabel="step", ylabel="percent", title="R@1 on the training batch")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomic(path, buffer.getvalue())
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@data_option
+@click.option("--dataset", "datasets", multiple=True, help="Judge on these data sets only (default: all of them).")
+@click.option("--budget", "budgets", multiple=True, default=("1 s", "1", "2", "3"), show_default=True, help="Calibration budgets: '1 s' or repetitions.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for evaluation.md, evaluation.json and evaluation.png.")
+@json_option
+def evaluate(checkpoint: Path | None, data: Path, datasets: tuple[str, ...], budgets: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Measure a checkpoint (default: the shipped teacher) on the people its split kept apart.
+
+    Retrieval in both directions and calibrated accuracy, with LDA on Hudgins features and on log features beside it on
+    the same people; means over people with 95 % bootstrap intervals.
+    """
+    from myosem_edge.actions.catalogue import load_catalogue
+    from myosem_edge.actions.table import load_table
+    from myosem_edge.learn.checkpoint import Trained
+    from myosem_edge.learn.datasets import data_set
+    from myosem_edge.learn.evaluate import evaluate as run_evaluation
+    from myosem_edge.learn.evaluate import to_markdown
+    from myosem_edge.learn.sessions import load_sessions
+    from myosem_edge.learn.splits import DATASETS, Split
+
+    one_thread()
+    trained = Trained.load(checkpoint or shipped_teacher())
+    split = Split(**trained.provenance["split"])
+    catalogue = load_catalogue()
+    for name in datasets:
+        data_set(name)
+    bar = Bar()
+    with bar.shown():
+        sessions = load_sessions(data, DATASETS["research"], catalogue=catalogue, progress=lambda who: bar.update("read recordings", 0, 1, who))
+        if datasets:
+            judged = {s.person for s in split.judged(sessions) if s.dataset in datasets}
+            trains = {s.person for s in split.training(sessions, catalogue)}
+            sessions = [s for s in sessions if s.person in judged | trains]
+        result = run_evaluation(trained, split, sessions, catalogue, load_table(), budgets=budgets, progress=bar.update)
+    text = to_markdown(result)
+    if out is not None:
+        write_atomic(out / "evaluation.md", text.encode())
+        write_atomic(out / "evaluation.json", json.dumps(result.to_dict(), indent=1).encode())
+        _plot_evaluation(result, out / "evaluation.png")
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        click.echo(text)
+
+
+def _plot_evaluation(result: Any, path: Path) -> None:
+    import io
+
+    from matplotlib.figure import Figure
+
+    from myosem_edge.learn.metrics import over_people
+
+    sets = list(result.few_shot) or [""]
+    figure = Figure(figsize=(4.5 * len(sets), 3.6), layout="constrained")
+    for axes, dataset in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        budgets = result.few_shot.get(dataset, {})
+        for head in ("Hudgins LDA", "log-feature LDA", "calibrated head"):
+            points = [over_people(units["window"][head]) for units in budgets.values()]
+            if points:
+                means = [p.mean for p in points]
+                spread = [[p.mean - p.low for p in points], [p.high - p.mean for p in points]]
+                axes.errorbar(list(budgets), means, yerr=spread if points[0].people >= 5 else None, marker="o", capsize=3, label=head)
+        axes.set(title=dataset, xlabel="calibration (repetitions)", ylabel="percent right per hop")
+        axes.legend(fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomic(path, buffer.getvalue())
+
+
+@click.command()
+@click.option("--bundle", type=click.Path(path_type=Path), required=True, help="The bundle whose descriptions are searched.")
+@click.option("--recording", "recordings", type=click.Path(path_type=Path), multiple=True, required=True, help="A person's .npz, or .npy/.csv of (samples, channels).")
+@click.option("--action", help="Find where this catalogue action occurs.")
+@click.option("--text", help="Find where this free text occurs (needs the [text] extra).")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--backend", type=click.Choice(["onnxruntime", "reference"]), default="onnxruntime", show_default=True)
+@json_option
+def query(
+    bundle: Path, recordings: tuple[Path, ...], action: str | None, text: str | None, top: int, backend: str, as_json: bool
+) -> None:
+    """Search actions by EMG, or EMG by a description.
+
+    Without --action and --text: which descriptions fit each recording best. With one of them: the stretches of the
+    recordings that fit it best.
+    """
+    from myosem_edge.bundle import bundle_from
+    from myosem_edge.learn.query import find_descriptions, find_stretches, free_text_prototype, read_streams
+    from myosem_edge.runtime.decoder import Model, describe_gallery
+
+    if action and text:
+        raise InputError("a query has one description", found="--action and --text", expected="one of them")
+    opened = bundle_from(bundle)
+    model = Model.from_bundle(opened)
+    names = describe_gallery(opened)
+    streams = [stream for path in recordings for stream in read_streams(path, model.front.channels, model.rate_hz)]
+    if text:
+        prototype = free_text_prototype(opened, text)
+    elif action:
+        if action not in names:
+            import difflib
+
+            near = difflib.get_close_matches(action, names, n=1)
+            raise InputError(f"'{action}' is not in this bundle", todo=f"Did you mean '{near[0]}'?" if near else "See: myosem-edge actions list")
+        prototype = free_text_prototype(opened, None, action)
+    else:
+        found = [{"recording": s.name, "nearest": find_descriptions(model, s, backend, top)} for s in streams]
+        if as_json:
+            print_json(found)
+            return
+        for row in found:
+            click.echo(row["recording"])
+            click.echo(table([(f"{c:.3f}", a, names[a]) for a, c in row["nearest"]], ("cosine", "action", "description")))
+        return
+    stretches = find_stretches(model, streams, prototype, backend, top)
+    if as_json:
+        print_json([s.to_dict() for s in stretches])
+        return
+    rows = [(f"{s.cosine:.3f}", s.recording, f"{s.start_s:.1f} s", f"{s.stop_s:.1f} s", s.label) for s in stretches]
+    click.echo(table(rows, ("cosine", "recording", "from", "to", "labelled as")))

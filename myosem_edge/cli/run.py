@@ -1,0 +1,309 @@
+"""`myosem-edge run`: decode EMG and drive the hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from myosem_edge.cli._output import plain, print_json, table
+from myosem_edge.errors import RefusedError
+
+if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
+    from myosem_edge.bundle import Bundle
+    from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+    from myosem_edge.firmware_bridge.hands.base import Hand, HandLimits
+    from myosem_edge.runtime.gate import Limits
+    from myosem_edge.runtime.grips import GripMap
+    from myosem_edge.runtime.loop import Decodes, Loop
+    from myosem_edge.runtime.match import Enrolment
+
+PSEUDO_TERMINALS = "/dev/pts/"
+_FILE = click.Path(path_type=Path)
+_SHARE = click.FloatRange(0, 1, min_open=True)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the options amount to, after every check that needs no device."""
+
+    bundle: Bundle
+    front_end: FrontEnd
+    hand: Hand
+    grip_map: GripMap
+    limits: Limits
+    names: dict[str, str]
+    enrolment: Enrolment | None
+    facts: dict[str, Any]  # what a log has to know of this session
+
+
+@click.command()
+@click.option("--bundle", "bundle_path", type=_FILE, required=True, help="The bundle to decode with.")
+@click.option("--port", required=True, metavar="PORT", help="Serial port of the front end.")
+@click.option("--front-end", "front_end_name", default="myo", show_default=True, help="Which front end.")
+@click.option("--hand", "hand_name", default="ability", show_default=True, help="Which hand.")
+@click.option("--hand-port", required=True, metavar="PORT", help="Serial port of the hand.")
+@click.option("--profile", metavar="NAME", help="The wearer's profile, made by calibrate.")
+@click.option("--no-profile", is_flag=True, help="Nobody is calibrated: descriptions alone decide (the default).")
+@click.option("--grips", "grips_path", type=_FILE, metavar="FILE", help="Grip map instead of the bundle's own.")
+@click.option(
+    "--neutral",
+    type=click.Choice(["freeze", "relax", "open"]),
+    default="freeze",
+    show_default=True,
+    help="What the hand does when it is told nothing.",
+)
+@click.option("--max-speed", type=_SHARE, metavar="0..1", help="Tighter speed limit, of the hand's own maximum.")
+@click.option("--max-force", type=_SHARE, metavar="0..1", help="Tighter force limit, of the hand's own maximum.")
+@click.option("--backend", default="onnxruntime", show_default=True, help="Which runtime runs the encoder.")
+@click.option("--board", "board_name", metavar="NAME", help="Board profile instead of the one found.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End by itself after so long.")
+@click.option("--log", type=_FILE, metavar="FILE", help="Keep a log; it holds everything the gate was told, no EMG.")
+@click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
+@click.option("--allow-dev-key", is_flag=True, help="Let a bundle with a development signature move a real hand.")
+@click.option("--dry-run", is_flag=True, help="Check everything, open both ports, say what would happen; send nothing.")
+def run(
+    bundle_path: Path,
+    port: str,
+    front_end_name: str,
+    hand_name: str,
+    hand_port: str,
+    profile: str | None,
+    no_profile: bool,
+    grips_path: Path | None,
+    neutral: str,
+    max_speed: float | None,
+    max_force: float | None,
+    backend: str,
+    board_name: str | None,
+    seconds: float | None,
+    log: Path | None,
+    as_json: bool,
+    allow_dev_key: bool,
+    dry_run: bool,
+) -> None:
+    """Decode EMG and drive the hand, once you have armed it.
+
+    The hand stays still until you press a. Space or s stops it, o opens it, q ends. Ctrl-C ends too; the hand gets its
+    neutral first.
+    """
+    if profile is not None and no_profile:
+        raise click.UsageError("--profile and --no-profile contradict each other")
+    from myosem_edge.firmware_bridge.hands.base import Neutral
+    from myosem_edge.runtime.loop import Loop
+
+    chosen = _choose(bundle_path, front_end_name, hand_name, profile, grips_path, backend, board_name)
+    limits = tightened(chosen.limits, max_speed, max_force)
+    require_emulated(chosen.bundle, hand_port, allow_dev_key)
+    chosen.facts |= {"neutral": neutral, "max_speed": limits.max_speed, "max_force": limits.max_force}
+    decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
+    loop = Loop(
+        chosen.front_end,
+        chosen.hand,
+        decoder,
+        chosen.grip_map,
+        limits,
+        Neutral(neutral),
+        chosen.names,
+        log_inputs=log is not None,
+    )
+    if dry_run:
+        _open_both(chosen, port, hand_port)
+        _tell_plan(chosen, as_json)
+    else:
+        _drive(chosen, loop, (port, hand_port), seconds, log, as_json)
+
+
+def tightened(limits: Limits, max_speed: float | None, max_force: float | None) -> Limits:
+    """The hand's limits with the wearer's.
+
+    Raises:
+        RefusedError: a wearer's limit is wider than the hand's.
+    """
+    wearer = {"max_speed": max_speed, "max_force": max_force}
+    try:
+        return limits.tightened(**{name: value for name, value in wearer.items() if value is not None})
+    except ValueError as error:
+        raise RefusedError("a wearer's limit can only be tighter", found=error) from error
+
+
+def hand_limits(hand: HandLimits) -> Limits:
+    """The gate's limits for a hand: the hand's own numbers where it has them."""
+    from myosem_edge.runtime.gate import Limits
+
+    return Limits(
+        max_speed=hand.max_speed,
+        max_force=hand.max_force,
+        max_commands_per_s=hand.max_commands_per_s,
+        max_speed_step=hand.max_speed_step,
+        max_close_s=hand.max_close_s,
+    )
+
+
+def require_emulated(bundle: Bundle, hand_port: str, allowed: bool) -> None:
+    """A bundle that anybody on this machine could have signed drives emulated hands only.
+
+    Raises:
+        RefusedError: the hand's port is no pseudo-terminal, and nobody allowed it.
+    """
+    if bundle.is_dev and not allowed and not os.path.realpath(hand_port).startswith(PSEUDO_TERMINALS):
+        raise RefusedError(
+            "a development key signed this bundle, and that drives emulated hands only",
+            where=hand_port,
+            found=f"key {bundle.key_name}",
+            todo="Have the bundle signed with another key, or say --allow-dev-key if you know what is in it",
+        )
+
+
+def make_decoder(bundle: Bundle, enrolment: Enrolment | None, backend: str) -> Decodes:
+    """The decoder of a bundle.
+
+    Raises:
+        MyosemError: the encoder does not load, or the backend is not there.
+    """
+    from myosem_edge.runtime.decoder import Decoder, Model
+
+    return Decoder(Model.from_bundle(bundle), enrolment, backend=backend)
+
+
+def _choose(
+    bundle_path: Path,
+    front_end_name: str,
+    hand_name: str,
+    profile: str | None,
+    grips_path: Path | None,
+    backend: str,
+    board_name: str | None,
+) -> Chosen:
+    from myosem_edge.boards.profiles import board, detect_board
+    from myosem_edge.bundle import bundle_from
+    from myosem_edge.calibration.profile import require_montage
+    from myosem_edge.calibration.store import Store
+    from myosem_edge.firmware_bridge.frontends import front_end as front_end_named
+    from myosem_edge.firmware_bridge.hands import hand as hand_named
+    from myosem_edge.runtime.decoder import describe_gallery
+    from myosem_edge.runtime.grips import load_grip_map
+
+    device, hand = front_end_named(front_end_name)(), hand_named(hand_name)
+    here = board(board_name) if board_name else detect_board().board
+    bundle = bundle_from(bundle_path)
+    require_montage(bundle, device.info)
+    enrolment = None
+    if profile is not None:
+        store = Store.here()
+        loaded = store.load(profile)
+        loaded.require_fits(bundle, device.info, where=store.path(profile, "current"))
+        enrolment = loaded.enrolment
+    names = describe_gallery(bundle)
+    inside = f"{bundle_path}: grips.toml"
+    source: bytes | Path = grips_path or bundle.member("grips.toml")
+    grip_map = load_grip_map(source, tuple(names), hand.info.grips, where=None if grips_path else inside)
+    facts = {
+        "bundle": bundle.manifest.file_name,
+        "bundle_sha256": bundle.sha256,
+        "key": bundle.key_name,
+        "dev_key": bundle.is_dev,
+        "backend": backend,
+        "board": here.name if here else None,
+        "budget_ms": here.delay.total_ms if here else None,
+        "front_end": device.info.id,
+        "hand": hand.info.id,
+        "profile": profile,
+    }
+    return Chosen(bundle, device, hand, grip_map, hand_limits(hand.info.limits), names, enrolment, facts)
+
+
+def _open_both(chosen: Chosen, port: str, hand_port: str) -> None:
+    from myosem_edge.firmware_bridge.port import SerialPort
+
+    with SerialPort(port, chosen.front_end.info.baud), SerialPort(hand_port, chosen.hand.info.baud):
+        pass
+
+
+def _drive(
+    chosen: Chosen, loop: Loop, ports: tuple[str, str], seconds: float | None, log: Path | None, as_json: bool
+) -> None:
+    from myosem_edge.clock import MonotonicClock
+    from myosem_edge.firmware_bridge.port import SerialPort
+    from myosem_edge.runtime.guard_process import Guard
+    from myosem_edge.runtime.links import Link
+    from myosem_edge.runtime.loop import FRONT_END, HAND
+    from myosem_edge.runtime.runner import ENDED, Runner, Signals
+    from myosem_edge.runtime.telemetry import Telemetry
+    from myosem_edge.runtime.watchdog import Notifier
+    from myosem_edge.runtime.wearer_input import WearerInput
+
+    def link(device: str, path: str, baud: int) -> Link:
+        opened = Link(device, path, lambda: SerialPort(path, baud))
+        opened.open()
+        return opened
+
+    def start_guard(hand_fd: int) -> Guard:
+        return Guard.start(hand_fd, loop.outlet.neutral_frame, release=loop.outlet.release_frame)
+
+    clock, notifier = MonotonicClock(), Notifier.from_env(os.environ)
+    front_end = link(FRONT_END, ports[0], chosen.front_end.info.baud)
+    hand = link(HAND, ports[1], chosen.hand.info.baud)
+    live = sys.stdout.isatty() and not as_json
+    if not as_json:
+        click.echo(_start_text(chosen.facts))
+    telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log)
+    telemetry.send([{"event": "start", "time_s": clock.now_s(), **chosen.facts}])
+    with Signals() as signals, WearerInput(sys.stdin.fileno()) as wearer:
+        runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard)
+        try:
+            ended = runner.run(seconds, signals)
+        finally:
+            telemetry.close()
+    if not as_json:
+        click.echo(_end_text(runner.summary, chosen.facts["budget_ms"]))
+    if ended == ENDED and signals.interrupted:
+        raise KeyboardInterrupt
+
+
+def _grip_rows(grip_map: GripMap, names: dict[str, str]) -> list[Sequence[object]]:
+    return [
+        (action, rule.grip or "none", f"{rule.threshold:g}", rule.why, names.get(action, ""))
+        for action, rule in sorted(grip_map.actions.items())
+    ]
+
+
+def _tell_plan(chosen: Chosen, as_json: bool) -> None:
+    rows = _grip_rows(chosen.grip_map, chosen.names)
+    header = ("action", "grip", "threshold", "why", "description")
+    if as_json:
+        print_json({**chosen.facts, "actions": [dict(zip(header, row, strict=True)) for row in rows]})
+        return
+    click.echo(_start_text(chosen.facts))
+    click.echo(table(rows, header))
+    click.echo("dry run: both ports open, every check passed, nothing was sent")
+
+
+def _start_text(facts: dict[str, Any]) -> str:
+    who = f"profile {facts['profile']}" if facts["profile"] else "no profile: descriptions alone decide"
+    development = " (development key)" if facts["dev_key"] else ""
+    lines = (
+        f"{facts['bundle']}, sha256 {facts['bundle_sha256'][:16]}, signed by {facts['key']}{development}",
+        f"{facts['front_end']} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}; {who}",
+        f"neutral is {facts['neutral']}, speed up to {facts['max_speed']:g}, force up to {facts['max_force']:g} of the hand's own",
+        "not armed: the hand moves only after you press a",
+    )
+    return "\n".join(plain(line) for line in lines)
+
+
+def _end_text(summary: dict[str, Any], budget_ms: float | None) -> str:
+    counts, late, processing = summary["counts"], summary["late"], summary["processing"]
+    budget = f", budget {budget_ms:g} ms" if budget_ms else ""
+    shown: Callable[[float | None], str] = lambda value: "-" if value is None else f"{value:g} ms"
+    return "\n".join(
+        (
+            f"{counts['cycles']} cycles, {counts['decisions']} decisions, {counts['commands']} commands, armed {counts['arms']} times",
+            f"late: p50 {shown(late['p50_ms'])}, p99 {shown(late['p99_ms'])}, most {late['max_ms']:g} ms",
+            f"from sample to command: p50 {shown(processing['p50_ms'])}, p99 {shown(processing['p99_ms'])}{budget}",
+        )
+    )

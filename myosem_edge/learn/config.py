@@ -1,0 +1,54 @@
+"""Settings by name from the command line onto frozen dataclasses: an unknown key is an error with the nearest valid one."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from myosem_edge.errors import InputError
+
+T = TypeVar("T")
+
+
+def configure(config: T, settings: Sequence[str]) -> T:
+    """Apply `key=value` pairs; nested fields with dots, values as JSON.
+
+    Raises:
+        InputError: not key=value, unknown key, or a value of another type.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError("a setting is KEY=VALUE", found=setting)
+        config = _set(config, key.split("."), text, setting)
+    return config
+
+
+def _set(config: T, path: list[str], text: str, setting: str) -> T:
+    names = {field.name: getattr(config, field.name) for field in fields(config)}  # type: ignore[arg-type]
+    name = path[0]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise InputError(f"'{name}' is no setting", where=setting, expected=", ".join(names), todo=f"Did you mean '{near[0]}'?" if near else None)
+    old = names[name]
+    if is_dataclass(old) != (len(path) > 1):
+        raise InputError("names a group" if is_dataclass(old) else "names no group", where=setting, todo="Write group.field=value")
+    new: Any = _set(old, path[1:], text, setting) if is_dataclass(old) else _value(old, text, setting)
+    return replace(config, **{name: new})  # type: ignore[type-var]
+
+
+def _value(old: Any, text: str, setting: str) -> Any:
+    try:
+        new = json.loads(text)
+    except ValueError:
+        new = text
+    if isinstance(old, tuple) and isinstance(new, list):
+        new = tuple(new)
+    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
+        new = float(new)
+    if type(new) is not type(old):
+        raise InputError("has another type", where=setting, found=type(new).__name__, expected=type(old).__name__)
+    return new

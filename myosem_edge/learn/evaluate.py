@@ -1,0 +1,212 @@
+"""The evaluation table: retrieval in both directions and calibrated accuracy, both LDA baselines beside, people as the unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from myosem_edge.actions.catalogue import Catalogue
+from myosem_edge.actions.table import DescriptionTable
+from myosem_edge.calibration.heads import fit_lda
+from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.embed import Embedded, Encode, embed, torch_encode, worn_shift
+from myosem_edge.learn.fewshot import BUDGETS, HEADS, few_shot
+from myosem_edge.learn.metrics import Interval, emg_to_text, error_ratio, over_people, paired, text_to_emg
+from myosem_edge.learn.sessions import Session
+from myosem_edge.learn.splits import Split
+from myosem_edge.learn.train import align_to
+from myosem_edge.runtime.discriminant import Lda
+
+RETRIEVERS = ("descriptions", "log-feature LDA", "Hudgins LDA")
+PLACEMENTS = {"as worn": False, "ring from one repetition": True}
+POPULATION_STRIDE = 4  # every fourth hop is plenty for a population LDA
+
+People = dict[str, float]
+
+
+@dataclass
+class Retrieval:
+    """One gallery of one data set. values[placement][retriever][unit][metric][person], in percent."""
+
+    dataset: str
+    gallery: tuple[str, ...]
+    people: tuple[str, ...]
+    values: dict[str, dict[str, dict[str, dict[str, People]]]] = field(default_factory=dict)
+
+    @property
+    def chance(self) -> float:
+        return 100.0 / len(self.gallery)
+
+
+@dataclass
+class Evaluation:
+    """Everything `evaluate` measured."""
+
+    split: Split
+    trained_people: int
+    retrieval: list[Retrieval]
+    few_shot: dict[str, dict[str, dict[str, dict[str, People]]]]  # by data set
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "split": self.split.to_dict(), "trained_people": self.trained_people,
+            "retrieval": [
+                {"dataset": r.dataset, "gallery": r.gallery, "chance": r.chance, "people": r.people, "values": r.values}
+                for r in self.retrieval
+            ],
+            "few_shot": self.few_shot,
+        }
+
+
+def evaluate(
+    trained: Trained,
+    split: Split,
+    sessions: Sequence[Session],
+    catalogue: Catalogue,
+    table: DescriptionTable,
+    *,
+    budgets: Sequence[str] = BUDGETS,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Evaluation:
+    """Judge on the split's judged people. Input scale: RMS of the session's unlabelled signal for retrieval, of the
+    calibration repetitions for few-shot. The population LDAs see exactly the people the encoder was trained on."""
+    ids = catalogue.ids
+    encode = torch_encode(trained)
+    training, judged = split.training(sessions, catalogue), split.judged(sessions)
+    population = _population(training, trained, catalogue, progress)
+    prototypes = trained.prototypes(table).numpy()
+    result = Evaluation(split, len({s.person for s in training}), [], {})
+    for dataset in sorted({s.dataset for s in judged}):
+        mine = [s for s in judged if s.dataset == dataset]
+        present = sorted({int(a) for s in mine for clip in s.clips for a in np.unique(clip.action) if a >= 0})
+        held = [ids.index(name) for name in split.held_actions]
+        galleries = [present] if not held else [[a for a in present if a in held], present]
+        for gallery in galleries:
+            if gallery:
+                judged_actions = held or gallery
+                result.retrieval.append(
+                    _retrieve(mine, dataset, gallery, judged_actions, trained, encode, population, prototypes, ids, progress)
+                )
+        if budgets and split.kind != "repetition" and not held:
+            progress(f"few-shot {dataset}", 0, 1)
+            result.few_shot[dataset] = few_shot(mine, trained, encode, ids, budgets)
+    return result
+
+
+def _retrieve(
+    sessions: Sequence[Session], dataset: str, gallery: list[int], judged_actions: list[int], trained: Trained,
+    encode: Encode, population: dict[str, tuple[Lda, np.ndarray]], prototypes: np.ndarray, ids: tuple[str, ...],
+    progress: Callable[[str, int, int], None],
+) -> Retrieval:
+    result = Retrieval(dataset, tuple(ids[a] for a in gallery), tuple(sorted({s.person for s in sessions})))
+    collected: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
+    rows = np.asarray(gallery)
+    for number, session in enumerate(sessions):
+        progress(f"retrieval {dataset}", number + 1, len(sessions))
+        for placement, aligned in PLACEMENTS.items():
+            shift = worn_shift(session, trained, ids, {int(min(clip_repetitions(session)))}) if aligned else 0
+            e = embed(session, encode, shift=shift)
+            keep = np.isin(e.action, judged_actions)
+            if not keep.any():
+                continue
+            for retriever, scores in _scores(e, rows, prototypes, population).items():
+                for unit, (similarity, truth) in _units(e, scores, keep).items():
+                    truth = np.searchsorted(rows, truth)
+                    metrics = emg_to_text(similarity, truth)
+                    metrics |= {f"text {name}": value for name, value in text_to_emg(similarity, truth).items()}
+                    for metric, value in metrics.items():
+                        key = (placement, retriever, unit, metric)
+                        collected.setdefault(key, {}).setdefault(session.person, []).append(value)
+    for (placement, retriever, unit, metric), people in collected.items():
+        place = result.values.setdefault(placement, {}).setdefault(retriever, {}).setdefault(unit, {})
+        place[metric] = {person: float(np.mean(values)) for person, values in people.items()}
+    return result
+
+
+def clip_repetitions(session: Session) -> set[int]:
+    return {int(r) for clip in session.clips for r in np.unique(clip.repetition[clip.action >= 0])}
+
+
+def _scores(e: Embedded, rows: np.ndarray, prototypes: np.ndarray, population: dict[str, tuple[Lda, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Similarity (n, gallery) of every retriever that knows all actions of the gallery."""
+    scores = {"descriptions": e.z @ prototypes[rows].T}
+    for name, features in (("log-feature LDA", e.log_features), ("Hudgins LDA", e.hudgins)):
+        lda, classes = population[name]
+        if np.isin(rows, classes).all():
+            scores[name] = lda.log_posteriors(features)[:, np.searchsorted(classes, rows)]
+    return scores
+
+
+def _units(e: Embedded, scores: np.ndarray, keep: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    numbers, first, inverse = np.unique(e.execution[keep], return_index=True, return_inverse=True)
+    total = np.zeros((len(numbers), scores.shape[1]))
+    np.add.at(total, inverse, scores[keep])
+    return {
+        "window": (scores[keep], e.action[keep]),
+        "execution": (total / np.bincount(inverse)[:, None], e.action[keep][first]),
+    }
+
+
+def _population(
+    sessions: Sequence[Session], trained: Trained, catalogue: Catalogue, progress: Callable[[str, int, int], None]
+) -> dict[str, tuple[Lda, np.ndarray]]:
+    """Both LDAs on the training people, rings aligned and channels scaled exactly as for the encoder."""
+    align_to(sessions, trained.ring_templates, catalogue)
+    logs, huds, labels = [], [], []
+    for number, session in enumerate(sessions):
+        progress("population LDA", number + 1, len(sessions))
+        e = embed(session, None, shift=session.shift)
+        logs.append(e.log_features[::POPULATION_STRIDE])
+        huds.append(e.hudgins[::POPULATION_STRIDE])
+        labels.append(e.action[::POPULATION_STRIDE])
+    y = np.concatenate(labels)
+    classes = np.unique(y)
+    rows = np.searchsorted(classes, y)
+    return {
+        "log-feature LDA": (fit_lda(np.concatenate(logs), rows, len(classes)), classes),
+        "Hudgins LDA": (fit_lda(np.concatenate(huds), rows, len(classes)), classes),
+    }
+
+
+def to_markdown(e: Evaluation) -> str:
+    """The tables as they are committed: mean over people, 95 % bootstrap interval over people, paired differences."""
+    held = f", fold {e.split.fold}" if e.split.kind in ("user", "class") else ""
+    lines = [f"### {e.split.family} model, {e.split.kind} split{held} (trained on {e.trained_people} people)", ""]
+    for r in e.retrieval:
+        what = f"gallery {len(r.gallery)}, chance R@1 {r.chance:.1f}"
+        lines += [f"**{r.dataset}**, {len(r.people)} people, {what}: {', '.join(r.gallery)}", ""]
+        lines += [
+            "| placement | retriever | R@1 hop | R@1 execution | R@5 hop | MRR hop | mAP text→EMG hop | mAP text→EMG execution | R@1 hop minus descriptions |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for placement, retrievers in r.values.items():
+            ours = retrievers["descriptions"]["window"]["R@1"]
+            for retriever in RETRIEVERS:
+                if retriever in retrievers:
+                    v = retrievers[retriever]
+                    difference = "" if retriever == "descriptions" else str(paired(v["window"]["R@1"], ours))
+                    cells = [
+                        str(over_people(v["window"]["R@1"])), str(over_people(v["execution"]["R@1"])),
+                        f"{over_people(v['window']['R@5']).mean:.1f}", f"{over_people(v['window']['MRR']).mean:.1f}",
+                        f"{over_people(v['window']['text mAP']).mean:.1f}", f"{over_people(v['execution']['text mAP']).mean:.1f}",
+                        difference,
+                    ]
+                    lines.append(f"| {placement} | {retriever} | " + " | ".join(cells) + " |")
+        lines.append("")
+    for dataset, budgets in e.few_shot.items():
+        lines += [f"**{dataset}**, calibrated, percent right per hop / per execution", ""]
+        lines += ["| calibration | " + " | ".join(HEADS) + " | error relative to log-feature LDA |", "|---" * (len(HEADS) + 2) + "|"]
+        for budget, units in budgets.items():
+            cells = [f"{over_people(units['window'][h]).mean:.1f} / {over_people(units['execution'][h]).mean:.1f}" for h in HEADS]
+            ratio = _ratio(error_ratio(units["window"]["calibrated head"], units["window"]["log-feature LDA"]))
+            name = budget if budget.endswith("s") else f"{budget} repetition{'s' if budget != '1' else ''}"
+            lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _ratio(i: Interval) -> str:
+    return f"{i.mean:.2f}" if np.isnan(i.low) else f"{i.mean:.2f} [{i.low:.2f}, {i.high:.2f}]"

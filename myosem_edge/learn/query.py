@@ -1,0 +1,130 @@
+"""Retrieval in both directions over recordings: which descriptions fit, and where in the recordings a description occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+
+from myosem_edge.bundle import Bundle
+from myosem_edge.errors import InputError
+from myosem_edge.runtime.decoder import Model
+from myosem_edge.runtime.encoder import Fit
+
+STRETCH_S = 1.0  # a stretch is at least this long: shorter ones are transitions
+SMOOTH_HOPS = 12
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One uninterrupted recording: samples (n, channels) and, where the file has them, the data set's own labels (n,)."""
+
+    name: str
+    samples: np.ndarray
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a recording, its mean cosine to the description, and the label most of it carries ("" without labels)."""
+
+    recording: str
+    start_s: float
+    stop_s: float
+    cosine: float
+    label: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_streams(path: Path, channels: int, rate_hz: float) -> Iterator[Stream]:
+    """Recordings of an .npz with the packs' schema, or one from .npy/.csv (samples, channels).
+
+    Raises:
+        InputError: unreadable, wrong number of channels, empty or not finite.
+    """
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                emg, pointers = archive["emg"], archive["rec_ptr"] if "rec_ptr" in archive.files else None
+                labels = archive["label"] if "label" in archive.files else None
+        elif path.suffix == ".npy":
+            emg, pointers, labels = np.load(path, allow_pickle=False), None, None
+        else:
+            emg, pointers, labels = np.loadtxt(path, delimiter=",", ndmin=2), None, None
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"is not a readable recording ({error})", where=path, expected=".npz, .npy or .csv") from error
+    if emg.ndim != 2 or emg.shape[1] != channels:
+        raise InputError("wrong number of channels", where=path, found=emg.shape, expected=f"(samples, {channels})")
+    if len(emg) < rate_hz or not np.isfinite(emg).all():
+        raise InputError("is empty, shorter than a second, or not finite", where=path, found=f"{len(emg)} samples")
+    borders = [0, len(emg)] if pointers is None else pointers.tolist()
+    for i, (a, b) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+        if b - a >= rate_hz:
+            yield Stream(f"{path.stem}[{i}]", emg[a:b].astype(np.float32), None if labels is None else labels[a:b])
+
+
+def embeddings(model: Model, stream: Stream, backend: str) -> np.ndarray:
+    """Unit z (hops, embedding); the input scale is the recording's own level, the ring as worn."""
+    samples = stream.samples.astype(np.float64)
+    level = np.sqrt(np.square(model.filter.whole(samples)).mean(axis=0))
+    fit = Fit(False, 0, np.maximum(level, 0.1 * level.mean() + 1e-9))
+    return model.encoder(fit, backend).whole(samples).z
+
+
+def find_descriptions(model: Model, stream: Stream, backend: str, top: int) -> list[tuple[str, float]]:
+    """The descriptions nearest to the mean embedding of the recording's active half (rest says nothing of the action)."""
+    z = embeddings(model, stream, backend)
+    size = model.filter.frame_samples
+    power = np.square(model.filter.whole(stream.samples.astype(np.float64))).mean(axis=1)
+    power = power.reshape(-1, size).mean(axis=1)[: len(z)]
+    active = z[power >= np.median(power)].mean(axis=0)
+    cosines = model.gallery.prototypes @ (active / np.linalg.norm(active))
+    return [(model.gallery.ids[i], float(cosines[i])) for i in np.argsort(cosines)[::-1][:top]]
+
+
+def find_stretches(model: Model, streams: Sequence[Stream], prototype: np.ndarray, backend: str, top: int) -> list[Stretch]:
+    """The stretches of at least a second with the highest mean cosine, best first, never overlapping."""
+    hop_s = model.hop_s
+    length = round(STRETCH_S / hop_s)
+    found = []
+    for stream in streams:
+        cosine = np.convolve(embeddings(model, stream, backend) @ prototype, np.ones(SMOOTH_HOPS) / SMOOTH_HOPS, "same")
+        mean = np.convolve(cosine, np.ones(length) / length, "valid")
+        while len(mean) and mean.max() > -1.0:
+            begin = int(mean.argmax())
+            a, b = begin * model.filter.frame_samples, (begin + length) * model.filter.frame_samples
+            label = "" if stream.labels is None else str(int(np.bincount(stream.labels[a:b].astype(int)).argmax()))
+            found.append(Stretch(stream.name, begin * hop_s, (begin + length) * hop_s, float(mean[begin]), label))
+            mean[max(0, begin - length + 1) : begin + length] = -1.0
+            if sum(s.recording == stream.name for s in found) >= top:
+                break
+    return sorted(found, key=lambda s: -s.cosine)[:top]
+
+
+def free_text_prototype(bundle: Bundle, text: str | None, action: str | None = None) -> np.ndarray:
+    """Unit prototype (embedding,) of a free sentence (used for every view) or of a catalogue action of the bundle.
+
+    A sentence goes the way the descriptions went: same encoder, frozen mean, projection and view weights.
+
+    Raises:
+        InputError: the text encoder is not installed, or it is not the one the bundle was made with.
+    """
+    tensors = load_tensors(bundle.member("descriptions.safetensors"))
+    ids = [line.partition("\t")[0] for line in bundle.member("descriptions.txt").decode().splitlines()]
+    if text is None:
+        return np.asarray(tensors["prototypes"][ids.index(str(action))])
+    from myosem_edge.learn.text import ENCODER_ID, TextEncoder, find_text_encoder
+
+    if bundle.manifest.encoder_id != ENCODER_ID:
+        raise InputError("the bundle was made with another text encoder", found=bundle.manifest.encoder_id, expected=ENCODER_ID)
+    vector = TextEncoder(find_text_encoder()).encode([text])[0]
+    parts = np.einsum("vt,vet->ve", vector[None] - tensors["mean"], tensors["projection"])
+    parts /= np.linalg.norm(parts, axis=1, keepdims=True)
+    weights = np.exp(tensors["view_weights"] - tensors["view_weights"].max())
+    return np.asarray((parts * np.sqrt(weights / weights.sum())[:, None]).reshape(-1), np.float32)

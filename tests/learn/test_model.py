@@ -1,0 +1,83 @@
+"""The encoder: causal, its receptive field as declared, its switches real, its size asserted."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, weigh_views  # noqa: E402
+
+CONFIGS = {
+    "default": ModelConfig(width=32, mixtures=8, filters=3),
+    "plain": ModelConfig(width=32, mixtures=8, filters=3, semantic_queries=False, activation_aware=False),
+    "smooth": ModelConfig(width=32, mixtures=8, filters=3, semantic_queries=False, smooth_frames=4, dilations=(1, 1)),
+}
+
+
+def build(name, seed=0):
+    torch.manual_seed(seed)
+    encoder = Encoder(CONFIGS[name]).eval()
+    with torch.no_grad():  # freshly made normalisations would hide a wrong fold
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.running_mean.normal_(0, 0.3)
+                module.running_var.uniform_(0.5, 2.0)
+    return encoder
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_future_does_not_matter(name):
+    encoder = build(name)
+    x = torch.randn(1, 8, 200)
+    y = x.clone()
+    y[..., 150:] = torch.randn(1, 8, 50)
+    with torch.no_grad():
+        (h, z), (h2, z2) = encoder(x), encoder(y)
+    assert torch.equal(h[:, :30], h2[:, :30]) and torch.equal(z[:, :30], z2[:, :30])
+    assert not torch.allclose(z[:, 30:], z2[:, 30:])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_receptive_field_is_as_declared(name):
+    encoder, frames = build(name), CONFIGS[name].receptive_frames
+    x = torch.randn(1, 8, 300)
+    # taps of the filter bank reach a little into the frame before the oldest one
+    oldest = 300 - frames * 5 - (CONFIGS[name].taps - 1)
+    near, far = x.clone(), x.clone()
+    far[..., :oldest] = torch.randn(1, 8, oldest)
+    near[..., oldest : oldest + 5] += 3.0
+    with torch.no_grad():
+        last, last_far, last_near = (encoder(v)[1][:, -1] for v in (x, far, near))
+    assert torch.allclose(last, last_far, atol=1e-6)
+    assert not torch.allclose(last, last_near, atol=1e-6)
+
+
+def test_z_is_of_unit_length():
+    with torch.no_grad():
+        _, z = build("default")(torch.randn(3, 8, 100))
+    assert torch.allclose(z.norm(dim=-1), torch.ones(3, 20), atol=1e-5)
+
+
+def test_a_dot_product_is_the_weighted_mean_of_the_views():
+    a, b = torch.randn(4, 32), torch.randn(4, 32)
+    weights = torch.tensor([0.3, -0.2, 1.0, 0.0])
+    cosines = torch.nn.functional.cosine_similarity(a, b, dim=-1)
+    expected = (torch.softmax(weights, 0) * cosines).sum()
+    assert torch.allclose(weigh_views(a, weights) @ weigh_views(b, weights), expected, atol=1e-6)
+
+
+def test_switches_change_the_parameters():
+    count = lambda name: sum(p.numel() for p in Encoder(CONFIGS[name]).parameters())  # noqa: E731
+    assert count("default") > count("plain")
+
+
+def test_size_of_the_shipped_architecture():
+    assert sum(p.numel() for p in Encoder(ModelConfig()).parameters()) == 135418
+
+
+def test_projection_starts_as_principal_axes():
+    table = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 4, 384)).astype("f4"))
+    projection = DescriptionProjection(table, 128)
+    for v in range(4):
+        axes = projection.matrix[v]
+        assert torch.allclose(axes @ axes.T, torch.eye(32), atol=1e-4)

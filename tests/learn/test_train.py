@@ -1,0 +1,130 @@
+"""Training: learns what is there, resumes to the same bits, keeps held-out people and repetitions out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from tests.learn.conftest import NAMES, made_up_session  # noqa: E402
+
+from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
+from myosem_edge.actions.table import load_table  # noqa: E402
+from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.learn.batches import AugmentConfig, Sampler, find_executions  # noqa: E402
+from myosem_edge.learn.checkpoint import Trained  # noqa: E402
+from myosem_edge.learn.embed import embed, torch_encode  # noqa: E402
+from myosem_edge.learn.metrics import emg_to_text  # noqa: E402
+from myosem_edge.learn.model import ModelConfig  # noqa: E402
+from myosem_edge.learn.train import TrainConfig, align_sessions, train  # noqa: E402
+
+SMALL = TrainConfig(
+    model=ModelConfig(width=32, mixtures=12, filters=3), steps=30, episodes=3, ways=4, queries=1, checkpoint_every=10,
+    augment=AugmentConfig(ring_jitter=0, gain_sigma=0.1, mixing=0.0, noise=0.0),
+)
+
+
+def run(config=SMALL, folder=None, progress=lambda step, row: None, sessions=None):
+    torch.set_num_threads(1)
+    sessions = sessions or [made_up_session(seed, subject=f"s{seed}") for seed in range(3)]
+    return train(config, sessions, load_catalogue(), load_table(), family="research", provenance={}, run_folder=folder, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return run(replace(SMALL, steps=80))
+
+
+def test_retrieves_the_descriptions_of_a_person_it_has_not_seen(trained):
+    ids = load_catalogue().ids
+    gallery = sorted(ids.index(name) for name in NAMES)
+    e = embed(made_up_session(99, subject="new"), torch_encode(trained))
+    found = emg_to_text(e.z @ trained.prototypes(load_table()).numpy()[gallery].T, np.searchsorted(gallery, e.action))
+    assert found["R@1"] > 60  # chance is 25
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_run_ends_in_the_same_weights(tmp_path):
+    def stop_at_15(step, row):
+        if step == 15:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(folder=tmp_path, progress=stop_at_15)
+    steps = []
+    resumed = run(folder=tmp_path, progress=lambda step, row: steps.append(step))
+    assert steps[0] == 11  # the last checkpoint was at 10
+    straight = run()
+    for name, value in straight.encoder.state_dict().items():
+        assert torch.equal(value, resumed.encoder.state_dict()[name]), name
+
+
+def test_another_configuration_does_not_resume(tmp_path):
+    run(folder=tmp_path)
+    with pytest.raises(InputError, match="learning_rate"):
+        run(replace(SMALL, learning_rate=1e-4), folder=tmp_path)
+
+
+def test_nothing_to_train_on_is_said():
+    with pytest.raises(InputError, match="no session"):
+        train(SMALL, [], load_catalogue(), load_table(), family="research", provenance={})
+
+
+def test_checkpoint_round_trip(trained, tmp_path):
+    trained.save(tmp_path / "t.safetensors")
+    again = Trained.load(tmp_path / "t.safetensors")
+    assert again.encoder.config == trained.encoder.config and again.provenance["actions"] == trained.provenance["actions"]
+    assert torch.equal(again.prototypes(load_table()), trained.prototypes(load_table()))
+    assert sorted(again.ring_templates) == sorted(NAMES)
+    trained.save(tmp_path / "u.safetensors")
+    assert (tmp_path / "t.safetensors").read_bytes() == (tmp_path / "u.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint at all", "cut", "foreign"])
+def test_a_damaged_checkpoint_is_one_clear_error(trained, tmp_path, damage):
+    path = tmp_path / "t.safetensors"
+    trained.save(path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif damage == "foreign":
+        from safetensors.numpy import save_file
+
+        save_file({"x": np.zeros(3)}, path)
+    else:
+        path.write_bytes(damage)
+    with pytest.raises(InputError, match="checkpoint"):
+        Trained.load(path)
+
+
+def test_rings_are_brought_together():
+    ids = load_catalogue()
+    sessions = [made_up_session(seed, subject=f"s{seed}", shift=shift) for seed, shift in enumerate((0, 0, 0, 2, 7))]
+    align_sessions(sessions, ids)
+    assert [s.shift for s in sessions] == [0, 0, 0, 2, 7]
+
+
+def test_an_episode_shares_its_session_and_separates_support_from_query():
+    sampler = Sampler([made_up_session(s, subject=f"s{s}") for s in range(2)], 26, 14, AugmentConfig())
+    x, actions = sampler.episodes(np.random.default_rng(0), 5, 4, 2)
+    assert x.shape == (5, 4, 3, 8, 130) and actions.shape == (5, 4)
+    assert all(len(set(row)) == 4 for row in actions)
+    assert not np.array_equal(x[:, :, 0], x[:, :, 1])
+
+
+def test_sampling_is_a_function_of_the_seed():
+    sampler = Sampler([made_up_session()], 26, 14, AugmentConfig())
+    a, _ = sampler.episodes(np.random.default_rng(7), 2, 3)
+    b, _ = sampler.episodes(np.random.default_rng(7), 2, 3)
+    assert np.array_equal(a, b)
+
+
+def test_executions_never_cross_labels():
+    session = made_up_session()
+    for e in find_executions([session], 10):
+        clip = session.clips[e.clip]
+        assert (clip.action[e.start : e.stop] == e.action).all()
+        assert (clip.repetition[e.start : e.stop] == e.repetition).all()

@@ -1,0 +1,187 @@
+"""The grip map file and the `grips` command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.cli.grips import grips as command
+from myosem_edge.errors import InputError
+from myosem_edge.runtime.grips import GripMap, GripRule, default_grips_path, load_grip_map
+
+ACTIONS = ("rest", "fist", "hand_open", "wrist_flexion")
+GRIPS = ("power", "lateral", "pinch")
+GOOD = '[actions.fist]\ngrip = "power"\nthreshold = 0.8\nwhy = "meaning"\n'
+
+
+def load(text: str | bytes) -> GripMap:
+    return load_grip_map(text.encode() if isinstance(text, str) else text, ACTIONS, GRIPS, where="mine.toml")
+
+
+def test_a_row() -> None:
+    assert load(GOOD) == GripMap({"fist": GripRule("power", 0.8, "meaning")})
+
+
+def test_none_and_open_need_not_be_grips_of_the_hand() -> None:
+    text = GOOD.replace("power", "none") + GOOD.replace("power", "open").replace("fist", "hand_open")
+    assert {action: rule.grip for action, rule in load(text).actions.items()} == {"fist": None, "hand_open": "open"}
+    assert load(text).grips() == frozenset()
+
+
+@pytest.mark.sr("SR-17")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD.replace("fist", "fits"), ["mine.toml: unknown action", "'fits'", "perhaps fist"]),
+        (GOOD.replace("fist", "zzzz"), ["unknown action", "one of fist, hand_open, rest, wrist_flexion"]),
+        (GOOD.replace("power", "powr"), ["[actions.fist], grip: unknown grip", "'powr'", "perhaps power"]),
+        (GOOD.replace('"power"', "3"), ["[actions.fist], grip: unknown grip", "found 3"]),
+        (GOOD.replace('"power"', "[]"), ["[actions.fist], grip: unknown grip"]),
+        (GOOD.replace("threshold", "treshold"), ["[actions.fist]: unknown key", "'treshold'", "perhaps threshold"]),
+        (GOOD.replace("0.8", "0"), ["[actions.fist], threshold: is out of range", "found 0", "up to 1"]),
+        (GOOD.replace("0.8", "1.01"), ["threshold: is out of range", "1.01"]),
+        (GOOD.replace("0.8", "-0.5"), ["threshold: is out of range"]),
+        (GOOD.replace("0.8", "nan"), ["threshold: is out of range", "nan"]),
+        (GOOD.replace("0.8", "inf"), ["threshold: is out of range"]),
+        (GOOD.replace("0.8", "true"), ["threshold: is out of range", "True"]),
+        (GOOD.replace("0.8", '"high"'), ["threshold: is out of range", "'high'"]),
+        (GOOD.replace("meaning", "meanin"), ["[actions.fist], why: unknown reason", "perhaps meaning"]),
+        (GOOD + "note = 7\n", ["[actions.fist], note: is not text", "found 7"]),
+        (GOOD.replace('why = "meaning"\n', ""), ["[actions.fist]: why is missing"]),
+        (GOOD.replace("threshold = 0.8\n", ""), ["[actions.fist]: threshold is missing"]),
+        (GOOD.replace("actions", "action"), ["unknown table", "'action'", "perhaps actions"]),
+        ("actions = 3\n", ["has no actions"]),
+        ("", ["has no actions", "[actions.<id>]"]),
+        ("[actions]\nfist = 3\n", ["[actions.fist]: is not a table", "found 3"]),
+        ("[actions.fist\n", ["is not TOML"]),
+        (b"\xff\xfe", ["is not TOML"]),
+    ],
+)
+def test_sr17_a_bad_file_is_refused_with_its_place(text: str | bytes, says: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        load(text)
+    for words in ("mine.toml", *says):
+        assert words in str(caught.value)
+
+
+def test_a_path_names_itself(tmp_path: Path) -> None:
+    file = tmp_path / "map.toml"
+    with pytest.raises(InputError, match=r"map\.toml: cannot be read: No such file"):
+        load_grip_map(file, ACTIONS, GRIPS)
+    file.write_text(GOOD.replace("power", "claw"))
+    with pytest.raises(InputError, match=r"map\.toml, \[actions\.fist\]"):
+        load_grip_map(str(file), ACTIONS, GRIPS)
+    file.write_text(GOOD)
+    assert load_grip_map(file, ACTIONS, GRIPS) == load(GOOD)
+
+
+RULES = st.builds(
+    GripRule,
+    grip=st.sampled_from([None, "open", *GRIPS]),
+    threshold=st.floats(0, 1, exclude_min=True),
+    why=st.sampled_from(["meaning", "chosen"]),
+    note=st.text(),
+)
+
+
+@given(st.dictionaries(st.sampled_from(ACTIONS), RULES, min_size=1))
+def test_written_and_read_back_is_the_same(rules: dict[str, GripRule]) -> None:
+    grip_map = GripMap(rules)
+    text = grip_map.to_toml()
+    assert load(text) == grip_map
+    assert load(text).to_toml() == text
+    assert GripMap(dict(reversed(rules.items()))).to_toml() == text, "the order of insertion does not show"
+
+
+def test_golden_text() -> None:
+    text = GripMap(
+        {"rest": GripRule(None, 0.6, "meaning"), "fist": GripRule("power", 0.75, "chosen", 'a "b"')}
+    ).to_toml()
+    assert text == (
+        '[actions."fist"]\ngrip = "power"\nthreshold = 0.75\nwhy = "chosen"\nnote = "a \\"b\\""\n'
+        '\n[actions."rest"]\ngrip = "none"\nthreshold = 0.6\nwhy = "meaning"\n'
+    )
+
+
+def test_a_map_cannot_be_changed() -> None:
+    rules = {"fist": GripRule("power", 0.8, "meaning")}
+    grip_map = GripMap(rules)
+    rules["rest"] = GripRule(None, 0.5, "meaning")
+    assert list(grip_map.actions) == ["fist"]
+    with pytest.raises(TypeError):
+        grip_map.actions["rest"] = rules["rest"]  # type: ignore[index]
+
+
+class TestShippedMap:
+    def test_it_is_as_documented(self) -> None:
+        catalogue = load_catalogue()
+        loaded = load_grip_map(default_grips_path(), catalogue.ids, catalogue.grips)
+        assert {action: (rule.grip, rule.why) for action, rule in loaded.actions.items()} == {
+            "rest": (None, "meaning"),
+            "fist": ("power", "meaning"),
+            "hand_open": ("open", "meaning"),
+            "wrist_extension": ("open", "chosen"),
+            "wrist_flexion": ("lateral", "chosen"),
+            "wrist_radial_deviation": ("pinch", "chosen"),
+            "wrist_ulnar_deviation": ("tripod", "chosen"),
+            "forearm_pronation": ("point", "chosen"),
+            "forearm_supination": ("hook", "chosen"),
+        }
+
+    def test_closing_asks_for_more_than_letting_go(self) -> None:
+        catalogue = load_catalogue()
+        rules = load_grip_map(default_grips_path(), catalogue.ids, catalogue.grips).actions.values()
+        letting_go = [rule.threshold for rule in rules if rule.grip in (None, "open")]
+        closing = [rule.threshold for rule in rules if rule.grip not in (None, "open")]
+        assert max(letting_go) < min(closing)
+
+    def test_what_it_calls_meaning_is_what_the_catalogue_says(self) -> None:
+        catalogue = load_catalogue()
+        for action, rule in load_grip_map(default_grips_path(), catalogue.ids, catalogue.grips).actions.items():
+            if rule.why == "meaning" and rule.grip is not None:
+                assert catalogue[action].grip == rule.grip
+
+
+class TestCommand:
+    def test_show_prints_a_table(self) -> None:
+        result = CliRunner().invoke(command, ["show"])
+        assert result.exit_code == 0, result.output
+        lines = result.output.splitlines()
+        assert lines[0].split() == ["action", "grip", "threshold", "why", "note"]
+        assert any(line.split()[:4] == ["fist", "power", "0.75", "meaning"] for line in lines)
+
+    def test_show_json_is_data(self, tmp_path: Path) -> None:
+        file = tmp_path / "map.toml"
+        file.write_text(GOOD)
+        result = CliRunner().invoke(command, ["show", str(file), "--json"])
+        assert json.loads(result.output) == {"fist": {"grip": "power", "threshold": 0.8, "why": "meaning", "note": ""}}
+
+    def test_the_shipped_map_fits_the_ability_hand(self) -> None:
+        result = CliRunner().invoke(command, ["check", str(default_grips_path()), "--hand", "ability"])
+        assert result.exit_code == 0, result.output
+        assert "good, 9 actions, 6 closing grips, and ability forms every grip" in result.output
+
+    @pytest.mark.parametrize(
+        ("text", "options", "says"),
+        [
+            (GOOD.replace("power", "claw"), [], "unknown grip"),
+            (GOOD.replace("fist", "fits"), [], "unknown action"),
+            (GOOD, ["--hand", "abilty"], "unknown hand"),
+        ],
+    )
+    def test_check_refuses(self, tmp_path: Path, text: str, options: list[str], says: str) -> None:
+        file = tmp_path / "map.toml"
+        file.write_text(text)
+        result = CliRunner().invoke(command, ["check", str(file), *options])
+        assert isinstance(result.exception, InputError) and says in str(result.exception)
+
+    def test_default_names_the_file_or_prints_it(self) -> None:
+        assert CliRunner().invoke(command, ["default"]).output == f"{default_grips_path()}\n"
+        content = CliRunner().invoke(command, ["default", "--content"]).output
+        assert content == default_grips_path().read_text()
