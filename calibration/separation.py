@@ -1,7 +1,7 @@
 """Can the calibrated actions be told apart at all? Refuses to make a profile in which two actions are one.
 
-Two questions, because either alone can be fooled: the distance of the class means, which is optimistic with few hops and
-many features, and how often two actions are mistaken for one another on hops that the fit has not seen.
+Two questions, because either alone can be fooled: the distance of the class means, which is optimistic with few hops
+and many features, and how often two actions are mistaken for one another on hops that the fit has not seen.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from myosem_edge.cli._output import plain, print_json, table
-from myosem_edge.errors import RefusedError
+from myosem_edge.errors import DeviceError, RefusedError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
     from myosem_edge.bundle import Bundle
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait 
     from myosem_edge.runtime.match import Enrolment
 
 PSEUDO_TERMINALS = "/dev/pts/"
+STDIN = 0
 _FILE = click.Path(path_type=Path)
 _SHARE = click.FloatRange(0, 1, min_open=True)
 
@@ -100,7 +101,7 @@ def run(
     chosen = _choose(bundle_path, front_end_name, hand_name, profile, grips_path, backend, board_name)
     limits = tightened(chosen.limits, max_speed, max_force)
     require_emulated(chosen.bundle, hand_port, allow_dev_key)
-    chosen.facts |= {"neutral": neutral, "max_speed": limits.max_speed, "max_force": limits.max_force}
+    chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
     loop = Loop(
         chosen.front_end,
@@ -248,13 +249,17 @@ def _drive(
 
     clock, notifier = MonotonicClock(), Notifier.from_env(os.environ)
     front_end = link(FRONT_END, ports[0], chosen.front_end.info.baud)
-    hand = link(HAND, ports[1], chosen.hand.info.baud)
+    try:
+        hand = link(HAND, ports[1], chosen.hand.info.baud)
+    except DeviceError:
+        front_end.close()
+        raise
     live = sys.stdout.isatty() and not as_json
     if not as_json:
         click.echo(_start_text(chosen.facts))
     telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log)
     telemetry.send([{"event": "start", "time_s": clock.now_s(), **chosen.facts}])
-    with Signals() as signals, WearerInput(sys.stdin.fileno()) as wearer:
+    with Signals() as signals, WearerInput(STDIN) as wearer:
         runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard)
         try:
             ended = runner.run(seconds, signals)
@@ -287,23 +292,21 @@ def _tell_plan(chosen: Chosen, as_json: bool) -> None:
 def _start_text(facts: dict[str, Any]) -> str:
     who = f"profile {facts['profile']}" if facts["profile"] else "no profile: descriptions alone decide"
     development = " (development key)" if facts["dev_key"] else ""
+    most = f"speed up to {facts['max_speed']:g}, force up to {facts['max_force']:g} of the hand's own"
     lines = (
         f"{facts['bundle']}, sha256 {facts['bundle_sha256'][:16]}, signed by {facts['key']}{development}",
-        f"{facts['front_end']} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}; {who}",
-        f"neutral is {facts['neutral']}, speed up to {facts['max_speed']:g}, force up to {facts['max_force']:g} of the hand's own",
+        f"{facts['front_end']} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}",
+        f"{who}; neutral is {facts['neutral']}, {most}",
         "not armed: the hand moves only after you press a",
     )
     return "\n".join(plain(line) for line in lines)
 
 
 def _end_text(summary: dict[str, Any], budget_ms: float | None) -> str:
-    counts, late, processing = summary["counts"], summary["late"], summary["processing"]
+    counts = " ".join(f"{name} {count}" for name, count in summary["counts"].items())
     budget = f", budget {budget_ms:g} ms" if budget_ms else ""
-    shown: Callable[[float | None], str] = lambda value: "-" if value is None else f"{value:g} ms"
-    return "\n".join(
-        (
-            f"{counts['cycles']} cycles, {counts['decisions']} decisions, {counts['commands']} commands, armed {counts['arms']} times",
-            f"late: p50 {shown(late['p50_ms'])}, p99 {shown(late['p99_ms'])}, most {late['max_ms']:g} ms",
-            f"from sample to command: p50 {shown(processing['p50_ms'])}, p99 {shown(processing['p99_ms'])}{budget}",
-        )
-    )
+    return f"{counts}\nlate: {_spread(summary['late'])}\nsample to command: {_spread(summary['processing'])}{budget}"
+
+
+def _spread(spread: dict[str, float | None]) -> str:
+    return ", ".join(f"{name[:-3]} {spread[name]} ms" for name in ("p50_ms", "p99_ms", "max_ms"))
