@@ -16,6 +16,7 @@ from myosem_edge.signal.onset import find_onset
 
 LEAD_S = 1.0  # of real rest before the cue, so that an onset has something to rise from
 RELEASE_S = 1.0  # after the cue has ended: people let go late, too
+LATEST_ONSET_S = 1.5  # after the cue
 REST_CUT_S = 1.5  # of every pause: the muscle is still letting go
 
 
@@ -69,6 +70,8 @@ def load_person(folder: Path, subject: str) -> Person:
                 continue
             begin, stop = max(0, a - lead), min(len(emg), b + release)
             found = find_onset(filtered[begin:stop], rate_hz, slice(0, a - begin)) if a > begin else None
+            if found is not None and found - (a - begin) > LATEST_ONSET_S * rate_hz:
+                found = None  # the first contraction was too weak to be told from this rest
             action = catalogue.resolve(myo_readings8.NAME, gesture)
             clip = Clip(action, int(recording.repetition[a]), emg[begin:stop], a - begin, found, b - begin)
             clips[action, clip.repetition] = clip

@@ -27,6 +27,7 @@ TICK_S = 0.020  # the gate is stepped at least this often, samples or not
 DECISION_EVENT_S = 0.050
 FEEDBACK_EVENT_S = 0.200
 FAILURES = 5  # of one stage in a row: a defect that does not pass
+MOST_TEXT = 300  # characters of a fault: an event has to fit into one write
 AWAY_S = 60.0  # a device that stays away for so long is not coming back by itself
 
 FRONT_END, HAND = "front end", "hand"
@@ -172,9 +173,9 @@ class Loop:
         """Something outside of the cycle went wrong: the next verdict is neutral and says so."""
         self._complete = False
         self._failures[stage] = self._failures.get(stage, 0) + 1
-        text = f"{stage}: {type(error).__name__}: {error}"
+        text = f"{stage}: {type(error).__name__}: {error}"[:MOST_TEXT]
         if stage not in self._failed:
-            self._tell("failure", now_s, stage=stage, error=text[:500], in_a_row=self._failures[stage])
+            self._tell("failure", now_s, stage=stage, error=text, in_a_row=self._failures[stage])
         self._failed[stage] = text
         if self._failures[stage] >= FAILURES:
             self._end = MyosemError(f"{stage} failed {FAILURES} times in a row", found=text)
@@ -235,7 +236,7 @@ class Loop:
                 self._feedback = feedback
                 self._heard_s = now_s
         self._check_away(now_s)
-        if self._feedback is not None and now_s - self._told_feedback_s >= FEEDBACK_EVENT_S:
+        if self._feedback is not None and now_s - self._told_feedback_s >= FEEDBACK_EVENT_S - 1e-6:
             self._told_feedback_s = now_s
             self._tell("hand", now_s, **asdict(self._feedback))
             self._feedback = None
@@ -282,7 +283,7 @@ class Loop:
             command = NEUTRAL
             with self._stage("gate", now_s):
                 command = self._step(now_s, late_s)
-        if decisions and now_s - self._told_decision_s >= DECISION_EVENT_S:
+        if decisions and now_s - self._told_decision_s >= DECISION_EVENT_S - 1e-6:
             self._told_decision_s = now_s
             with self._stage("telemetry", now_s):
                 self._tell_decision(decisions[-1], now_s)
@@ -301,7 +302,7 @@ class Loop:
             wearer=self._wearer,
             feedback_age_s=now_s - self._heard_s if self.outlet.asks else None,
             loop_late_s=late_s,
-            fault="; ".join(faults) or None,
+            fault="; ".join(faults)[:MOST_TEXT] or None,
         )
         was_armed = self._gate.armed
         self._gate, command, reasons = step(self._gate, inputs, self.limits, self._grips)

@@ -29,6 +29,7 @@ PIPE_BYTES = 1 << 20  # half a minute of events with the gate's inputs; the kern
 LOG_BYTES = 32 << 20  # two files of half that: an hour and more on any card
 FAREWELL_S = 2.0
 REDRAW_S = 0.1
+NO_SIZE = 80  # columns, where a terminal does not tell
 STEP = "step"  # the gate's inputs: for the log alone
 _NUMBERS = ("now_s", "sample_age_s", "lost_fraction", "loop_late_s")
 
@@ -72,9 +73,12 @@ class Telemetry:
     def send(self, events: Iterable[Event]) -> None:
         """Write them as far as the pipe takes them. A gap is told of as soon as there is room again."""
         for event in events:
-            if self._untold and self._write({"event": "dropped", "count": self._untold}):
+            # The gap and the event after it in one write: a nearly full pipe is not filled up with gaps.
+            gap = encode({"event": "dropped", "count": self._untold}) if self._untold else b""
+            if self._write(gap + encode(event)):
+                self.written += 1
                 self._untold = 0
-            if not self._write(event):
+            else:
                 self.dropped += 1
                 self._untold += 1
 
@@ -89,17 +93,14 @@ class Telemetry:
             return self._process.wait(FAREWELL_S)
         return None
 
-    def _write(self, event: Event) -> bool:
-        line = encode(event)
-        # Up to PIPE_BUF bytes go in whole or not at all (POSIX); a longer line could be torn.
-        if self._fd is None or len(line) > select.PIPE_BUF:
+    def _write(self, data: bytes) -> bool:
+        # Up to PIPE_BUF bytes go in whole or not at all (POSIX); more could be torn.
+        if self._fd is None or len(data) > select.PIPE_BUF:
             return False
         try:
-            os.write(self._fd, line)
+            return os.write(self._fd, data) == len(data)
         except OSError:  # full, or nobody listens any more
             return False
-        self.written += 1
-        return True
 
 
 def encode(event: Event) -> bytes:
@@ -199,7 +200,7 @@ def listen(source: int, out: int, mode: str, log: Log | None) -> None:
                 _show(out, line + b"\n")
         # A terminal that was halted with Ctrl-S is not waited for; the next picture holds the newest state anyway.
         if live is not None and (live.is_due(REDRAW_S) or data == b"") and select.select((), (out,), (), 0)[1]:
-            _show(out, live.draw(os.get_terminal_size(out).columns, again=drawn).encode())
+            _show(out, live.draw(os.get_terminal_size(out).columns or NO_SIZE, again=drawn).encode())
             drawn = True
         if data == b"":
             return

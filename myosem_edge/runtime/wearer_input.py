@@ -62,7 +62,7 @@ class Keys:
         stop, arm = self._stop, self._arm and not self._stop
         self._stop = False
         self._arm = self._arm and not arm
-        return Pressed(Wearer(stop=stop, open=self._open_until_s is not None, arm=arm), self._quit)
+        return Pressed(Wearer(stop=stop, open=self._open_until_s is not None and not stop, arm=arm), self._quit)
 
 
 class WearerInput:

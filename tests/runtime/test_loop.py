@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from itertools import pairwise
 
 import pytest
@@ -297,8 +297,7 @@ class TestSR15Failures:
         bench.step()
         assert bench.verdict["status"] == "fault" and bench.verdict["reason"] == "fault"
         assert any(event["stage"] == stage for event in bench.told("failure"))
-        seen = bench.kinds(failed_s)
-        assert seen.index("stop") <= len(seen) and not bench.loop.armed
+        assert "stop" in bench.kinds(failed_s) and not bench.loop.armed
         quiet_s = bench.now_s
         bench.wait(3.0)
         assert bench.out.complete and bench.out.end is None
@@ -316,7 +315,7 @@ class TestSR15Failures:
         inject(bench, stage, monkeypatch)
         bench.wait(1.0, until=lambda: bench.out.end is not None)
         assert isinstance(bench.out.end, MyosemError) and stage in str(bench.out.end)
-        assert len(bench.told("failure")) >= FAILURES
+        assert bench.told("failure") and bench.loop.counts["incomplete"] >= FAILURES
         assert bench.kinds()[-1] != "power"
 
     @pytest.mark.sr("SR-15")
@@ -392,7 +391,11 @@ class TestSR11Whitelist:
             bench.front_cable = data.draw(st.sampled_from([True, True, True, False]))
             bench.hand_cable = data.draw(st.sampled_from([True, True, True, False]))
             wearer = data.draw(st.sampled_from([NOTHING, NOTHING, NOTHING, ARM, OPEN_KEY, STOP]))
-            bench.step(wearer, seconds=data.draw(st.sampled_from([0.0, 0.005, 0.02, 0.2])), hand=data.draw(st.binary(max_size=8)))
+            bench.step(
+                wearer,
+                seconds=data.draw(st.sampled_from([0.0, 0.005, 0.02, 0.2])),
+                hand=data.draw(st.binary(max_size=8)),
+            )
         assert all(bench.driver.may_send(frame) for _, frame in bench.sent)
         assert bench.hand.state().frames_bad == 0
 
@@ -466,8 +469,6 @@ class TestEvents:
 
     @pytest.mark.sr("SR-18")
     def test_the_logged_inputs_replay_to_the_same_commands_and_reasons(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import json
-
         bench = Bench(log_inputs=True)
         bench.close()
         bench.step(STOP)
@@ -481,7 +482,9 @@ class TestEvents:
         grips = GRIPS.grips()
         steps = list(replay(lines, Limits(), grips))
         assert len(steps) >= bench.loop.counts["cycles"] and all(same for _, same in steps)
-        wrong = [{**event, "command": {**event["command"], "speed": 0.77}} for event in lines if event["event"] == "step"]
+        wrong = [
+            {**event, "command": {**event["command"], "speed": 0.77}} for event in lines if event["event"] == "step"
+        ]
         assert not any(same for _, same in replay(wrong, Limits(), grips))
 
     def test_the_summary_counts(self) -> None:
@@ -493,10 +496,3 @@ class TestEvents:
         )
         assert summary["late"]["count"] == summary["counts"]["cycles"] and summary["front_end"]["lost_samples"] == 0
         assert summary["last"]["status"] == "armed"
-
-
-def test_unused_callables_are_typed() -> None:
-    conditions: list[Callable[[], bool]] = [lambda: True]
-    bench = Bench()
-    bench.wait(1.0, until=conditions[0])
-    assert bench.loop.counts["cycles"] == 0
