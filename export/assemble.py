@@ -43,30 +43,45 @@ class Student:
         sections = design_filter(self.montage.rate_hz)
         ids = self.table.ids
         return Model(
-            BlockFilter(sections, self.front.frame_samples), self.front, body_to_onnx(self.body), self.body.to_tensors(),
-            self.view_weights, Gallery(tuple(ids[i] for i in self.gallery), self.prototypes[list(self.gallery)]),
-            dict(self.trained.ring_templates), self.operating_point, self.montage.rate_hz,
+            BlockFilter(sections, self.front.frame_samples),
+            self.front,
+            body_to_onnx(self.body),
+            self.body.to_tensors(),
+            self.view_weights,
+            Gallery(tuple(ids[i] for i in self.gallery), self.prototypes[list(self.gallery)]),
+            dict(self.trained.ring_templates),
+            self.operating_point,
+            self.montage.rate_hz,
         )
 
 
-def members(student: Student, catalogue: Catalogue, grips: bytes, card: str, golden_samples: np.ndarray, scale: np.ndarray) -> dict[str, bytes]:
+def members(
+    student: Student, catalogue: Catalogue, grips: bytes, card: str, golden_samples: np.ndarray, scale: np.ndarray
+) -> dict[str, bytes]:
     """Members of the bundle. golden_samples (n, channels) are real EMG, `scale` (channels,) the input scale they are run with."""
     ids, trained, model = student.table.ids, student.trained, student.model()
     ring = sorted(trained.ring_templates)
     tensors = {
-        **student.front.to_tensors(), **student.body.to_tensors(), "view_weights": student.view_weights.astype(np.float32),
+        **student.front.to_tensors(),
+        **student.body.to_tensors(),
+        "view_weights": student.view_weights.astype(np.float32),
         "ring.actions": np.array([ids.index(name) for name in ring], np.int32),
         "ring.templates": np.stack([trained.ring_templates[name] for name in ring]).astype(np.float32),
     }
     descriptions = {
-        "raw": student.table.vectors.astype(np.float16), "mean": trained.text_mean.numpy().astype(np.float32),
+        "raw": student.table.vectors.astype(np.float16),
+        "mean": trained.text_mean.numpy().astype(np.float32),
         "projection": trained.projection.matrix.detach().numpy().astype(np.float32),
-        "view_weights": student.view_weights.astype(np.float32), "prototypes": student.prototypes.astype(np.float32),
+        "view_weights": student.view_weights.astype(np.float32),
+        "prototypes": student.prototypes.astype(np.float32),
         "gallery": np.asarray(student.gallery, np.int32),
     }
     encoded = model.encoder(Fit(False, 0, scale)).whole(golden_samples)
     golden = {
-        "samples": golden_samples.astype(np.float32), "scale": scale.astype(np.float64), "h": encoded.h, "z": encoded.z,
+        "samples": golden_samples.astype(np.float32),
+        "scale": scale.astype(np.float64),
+        "h": encoded.h,
+        "z": encoded.z,
         "log_features": encoded.log_features,
     }
     return {
@@ -84,14 +99,24 @@ def manifest(student: Student, name: str, version: str, metrics: Mapping[str, An
     config = student.trained.encoder.config
     montage = student.montage
     return Manifest(
-        name=name, version=version, model=student.trained.family, montage=montage,
-        filter=Filter(tuple(tuple(float(v) for v in row) for row in design_filter(montage.rate_hz)), student.front.frame_samples),
-        window_ms=float(config.receptive_frames * FRAME_MS), hop_ms=float(FRAME_MS),
+        name=name,
+        version=version,
+        model=student.trained.family,
+        montage=montage,
+        filter=Filter(
+            tuple(tuple(float(v) for v in row) for row in design_filter(montage.rate_hz)), student.front.frame_samples
+        ),
+        window_ms=float(config.receptive_frames * FRAME_MS),
+        hop_ms=float(FRAME_MS),
         sizes=Sizes(config.width, config.embedding, 3 * montage.channels),
         quantisation=Quantisation("int8 body as QDQ, float32 front", "uint8 per tensor", "int8 per output channel"),
-        descriptions=len(student.table.ids), encoder_id=student.table.encoder_id, texts_sha256=student.table.texts_sha256,
-        operating_point=student.operating_point.to_dict(), tolerance=Tolerance(0.999, 0.999),
-        front_ends=(montage.device,), metrics=metrics,
+        descriptions=len(student.table.ids),
+        encoder_id=student.table.encoder_id,
+        texts_sha256=student.table.texts_sha256,
+        operating_point=student.operating_point.to_dict(),
+        tolerance=Tolerance(0.999, 0.999),
+        front_ends=(montage.device,),
+        metrics=metrics,
     )
 
 

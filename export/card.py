@@ -29,11 +29,11 @@ reconstructed from its abstract. Family: **{teacher.family}**.
 ## Trained on
 {people}
 
-Actions: {', '.join(provenance['actions'])}.
-Licences: {', '.join(provenance['licences'])}. Student: size {config.size}, {config.steps} steps of distillation, seed {config.seed}.
+Actions: {", ".join(provenance["actions"])}.
+Licences: {", ".join(provenance["licences"])}. Student: size {config.size}, {config.steps} steps of distillation, seed {config.seed}.
 
 ## Measured on people it has never seen
-{judges['people']}; {judges['unit']}. Zero-shot: band as worn, no data of the person but the overall signal level.
+{judges["people"]}; {judges["unit"]}. Zero-shot: band as worn, no data of the person but the overall signal level.
 Calibrated: one repetition of each action. Both LDA columns were fitted on the same repetition.
 
 | encoder | zero-shot R@1 | calibrated | log-feature LDA | Hudgins LDA |

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from myosem_edge.calibration.enrol import NONE, Labelled, enrol_encoded
 from myosem_edge.errors import InputError
 from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import Embedded, Encode, embed, torch_encode, worn_scale, worn_shift
+from myosem_edge.learn.embed import Embedded, Encode, embed, worn_scale, worn_shift
 from myosem_edge.learn.fewshot import TEST_AFTER, budget_rows, few_shot
 from myosem_edge.learn.metrics import emg_to_text, over_people
 from myosem_edge.learn.sessions import Session
@@ -61,7 +61,12 @@ class Cost:
 
 
 def cost(
-    sessions: Sequence[Session], trained: Trained, encode: Encode, ids: tuple[str, ...], gallery: Sequence[int], prototypes: np.ndarray
+    sessions: Sequence[Session],
+    trained: Trained,
+    encode: Encode,
+    ids: tuple[str, ...],
+    gallery: Sequence[int],
+    prototypes: np.ndarray,
 ) -> Cost:
     """Zero-shot R@1 in the gallery (ring and scale as worn) and accuracy after one repetition, both per hop."""
     zero: dict[str, list[float]] = {}
@@ -72,13 +77,21 @@ def cost(
     windows = few_shot(sessions, trained, encode, ids, budgets=("1",))["1"]["window"]
     mean = {head: over_people(people).mean for head, people in windows.items()}
     return Cost(
-        over_people([float(np.mean(v)) for v in zero.values()]).mean, mean["calibrated head"], mean["log-feature LDA"],
-        mean["Hudgins LDA"], windows["calibrated head"],
+        over_people([float(np.mean(v)) for v in zero.values()]).mean,
+        mean["calibrated head"],
+        mean["log-feature LDA"],
+        mean["Hudgins LDA"],
+        windows["calibrated head"],
     )
 
 
 def operating_point(
-    sessions: Sequence[Session], trained: Trained, encode: Encode, ids: tuple[str, ...], gallery: Sequence[int], prototypes: np.ndarray
+    sessions: Sequence[Session],
+    trained: Trained,
+    encode: Encode,
+    ids: tuple[str, ...],
+    gallery: Sequence[int],
+    prototypes: np.ndarray,
 ) -> OperatingPoint:
     """Temperatures, evidence weights and thresholds from labelled sessions (each calibrated on its first repetition).
 
@@ -114,7 +127,9 @@ def operating_point(
     bias, distance, text = _logistic(np.concatenate(evidence), np.concatenate(known))
     own_cosine = np.concatenate([cosines[np.arange(len(truth)), truth] for cosines, truth in texts])
     return OperatingPoint(
-        smoothing_hops=SMOOTHING_HOPS, min_margin=MIN_MARGIN, settle_hops=SETTLE_HOPS,
+        smoothing_hops=SMOOTHING_HOPS,
+        min_margin=MIN_MARGIN,
+        settle_hops=SETTLE_HOPS,
         min_cosine=round(float(np.percentile(own_cosine, COSINE_PERCENTILE)), 4),
         typical_rms=round(float(np.median([session.scale.mean() for session in sessions])), 3),
         match=MatchConstants(_temperature(texts), _temperature(heads), bias, distance, text),

@@ -12,7 +12,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from myosem_edge.actions.catalogue import Catalogue, load_catalogue
-from myosem_edge.actions.table import DescriptionTable, load_table
+from myosem_edge.actions.table import load_table
 from myosem_edge.bundle import write_bundle
 from myosem_edge.errors import InputError, RefusedError
 from myosem_edge.export.assemble import Student, manifest, members
@@ -86,7 +86,9 @@ def export_bundle(
     align_to(distil_sessions, teacher.ring_templates, catalogue)
     prototypes = teacher.prototypes(table).numpy()
     gallery = retrieval_gallery(teacher, grips, catalogue)
-    judged_gallery = sorted({int(a) for s in judge_sessions for clip in s.clips for a in np.unique(clip.action) if a >= 0})
+    judged_gallery = sorted(
+        {int(a) for s in judge_sessions for clip in s.clips for a in np.unique(clip.action) if a >= 0}
+    )
 
     def judge(trained: Trained, encode: Any) -> Cost:
         return cost(judge_sessions, trained, encode, ids, judged_gallery, prototypes)
@@ -98,7 +100,9 @@ def export_bundle(
     begun = clock()
     student = distil(teacher, distil_sessions, table, config, lambda step, _: progress("distil", step, config.steps))
     progress("judge the student", 0, 1)
-    export.steps.append(_step(f"student {config.size}, float32", begun, clock(), student, 4, judge(student, torch_encode(student))))
+    export.steps.append(
+        _step(f"student {config.size}, float32", begun, clock(), student, 4, judge(student, torch_encode(student)))
+    )
     begun = clock()
     progress("quantise", 0, 1)
     front = fold_front(student.encoder)
@@ -119,8 +123,11 @@ def export_bundle(
     loss = _loss(export)
     if loss > max_int8_loss:
         raise RefusedError(
-            "int8 costs too much accuracy on the judges", where=out, found=f"{loss:.2f} points",
-            expected=f"at most {max_int8_loss:.2f}", todo="Distil longer (--steps), choose a larger --size, or raise --max-int8-loss",
+            "int8 costs too much accuracy on the judges",
+            where=out,
+            found=f"{loss:.2f} points",
+            expected=f"at most {max_int8_loss:.2f}",
+            todo="Distil longer (--steps), choose a larger --size, or raise --max-int8-loss",
         )
     progress("sign and write", 0, 1)
     export.sha256 = write_bundle(out, manifest(built, name, version, metrics), parts, key)
@@ -136,10 +143,15 @@ def retrieval_gallery(teacher: Trained, grips: GripMap, catalogue: Catalogue) ->
 
 def _check_people(train: Sequence[Session], judges: Sequence[Session]) -> None:
     if not train or not judges:
-        raise InputError("an export needs people to distil on and people to judge by", found=f"{len(train)} and {len(judges)} sessions")
+        raise InputError(
+            "an export needs people to distil on and people to judge by",
+            found=f"{len(train)} and {len(judges)} sessions",
+        )
     both = {s.person for s in train} & {s.person for s in judges}
     if both:
-        raise InputError("a person is on both sides", found=", ".join(sorted(both)), expected="judges whom nothing was trained on")
+        raise InputError(
+            "a person is on both sides", found=", ".join(sorted(both)), expected="judges whom nothing was trained on"
+        )
 
 
 def _calibration_segments(sessions: Sequence[Session]) -> list[np.ndarray]:
@@ -176,10 +188,13 @@ def _loss(export: Export) -> float:
 def _metrics(export: Export, judges: Sequence[Session]) -> dict[str, Any]:
     rows = {
         step.name: {
-            "zero_shot_r1": round(step.cost.zero_shot, 2), "calibrated_1_repetition": round(step.cost.calibrated, 2),
-            "log_feature_lda": round(step.cost.log_lda, 2), "hudgins_lda": round(step.cost.hudgins_lda, 2),
+            "zero_shot_r1": round(step.cost.zero_shot, 2),
+            "calibrated_1_repetition": round(step.cost.calibrated, 2),
+            "log_feature_lda": round(step.cost.log_lda, 2),
+            "hudgins_lda": round(step.cost.hudgins_lda, 2),
         }
-        for step in export.steps if step.cost is not None
+        for step in export.steps
+        if step.cost is not None
     }
     people = sorted({s.person for s in judges})
     return {"judges": {"people": ", ".join(people), "unit": "percent right per hop, actions balanced", **rows}}

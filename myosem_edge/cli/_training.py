@@ -47,7 +47,11 @@ class Bar:
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self._console
+            TextColumn("{task.description:28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
         )
         self._task: int | None = None
         self._stage = ""
@@ -68,5 +72,5 @@ class Bar:
 
     @contextmanager
     def shown(self) -> Iterator[Bar]:
-        with self._progress if self._live else open(os.devnull):  # noqa: PTH123, SIM115 - a context that does nothing
+        with self._progress if self._live else open(os.devnull):  # noqa: PTH123 - a context that does nothing
             yield self

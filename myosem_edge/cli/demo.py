@@ -16,9 +16,23 @@ PROFILE = "demo"
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-report"), show_default=True, help="Folder for bundle, log and report.")
-@click.option("--steps", type=click.IntRange(1), default=500, show_default=True, help="Steps of distillation in the export.")
-@click.option("--repetitions", type=click.IntRange(1, 5), default=2, show_default=True, help="Repetitions of each action in the run.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo-report"),
+    show_default=True,
+    help="Folder for bundle, log and report.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=500, show_default=True, help="Steps of distillation in the export."
+)
+@click.option(
+    "--repetitions",
+    type=click.IntRange(1, 5),
+    default=2,
+    show_default=True,
+    help="Repetitions of each action in the run.",
+)
 @click.option("--reuse-bundle", is_flag=True, help="Skip the export if the bundle is there already.")
 def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
     """Real people's EMG in, grip bytes out, and a report of what happened.
@@ -61,11 +75,17 @@ def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
     export_table = _export_table(bundle.manifest.metrics)
     text, picture = write_report(out, session, summary, grips, f"Demonstration on {subject}", export_table)
     click.echo(table(grip_table(grips, summary.actions), ("action", "grip", "threshold", "why")))
-    click.echo("meaning: the grip follows from what the action is; chosen: picked, since armband data are mostly wrist actions.\n")
+    click.echo(
+        "meaning: the grip follows from what the action is; chosen: picked, since armband data are mostly wrist actions.\n"
+    )
     delays = sorted(summary.delays_s)
     median = f"{1000 * delays[len(delays) // 2]:.0f} ms" if delays else "none"
-    click.echo(f"Right command in {len(delays)} of {len(summary.outcomes)} executions, median delay from EMG onset {median};")
-    click.echo(f"{summary.right_hops:.0f} % of decisions right; {summary.at_rest} grips commanded in {summary.rest_s:.0f} s of rest.")
+    click.echo(
+        f"Right command in {len(delays)} of {len(summary.outcomes)} executions, median delay from EMG onset {median};"
+    )
+    click.echo(
+        f"{summary.right_hops:.0f} % of decisions right; {summary.at_rest} grips commanded in {summary.rest_s:.0f} s of rest."
+    )
     click.echo(f"Wrote {text} and {picture} after {time.monotonic() - begun:.0f} s.\n")
     click.echo("Next:")
     for line in next_commands(bundle_path):
@@ -92,7 +112,18 @@ def _sample(subject: str) -> str:
 
 
 def _export(bundle: Path, steps: int) -> None:
-    command = [sys.executable, "-m", "myosem_edge", "export", "--out", str(bundle), "--steps", str(steps), "--name", "demo"]
+    command = [
+        sys.executable,
+        "-m",
+        "myosem_edge",
+        "export",
+        "--out",
+        str(bundle),
+        "--steps",
+        str(steps),
+        "--name",
+        "demo",
+    ]
     code = subprocess.run(command, check=False).returncode
     if code:
         raise MyosemError(f"myosem-edge export ended with exit code {code}", todo="Its own message stands above")
@@ -102,7 +133,10 @@ def _export_table(metrics: object) -> str:
     judges = metrics["judges"]  # type: ignore[index]
     rows = [(step, v) for step, v in judges.items() if not isinstance(v, str)]
     lines = [f"Judges: {judges['people']}; {judges['unit']}. Both LDAs were fitted on the same repetition.", ""]
-    lines += ["| encoder | zero-shot R@1 | calibrated, 1 repetition | log-feature LDA | Hudgins LDA |", "|---|---|---|---|---|"]
+    lines += [
+        "| encoder | zero-shot R@1 | calibrated, 1 repetition | log-feature LDA | Hudgins LDA |",
+        "|---|---|---|---|---|",
+    ]
     keys = ("zero_shot_r1", "calibrated_1_repetition", "log_feature_lda", "hudgins_lda")
     lines += [f"| {step} | " + " | ".join(f"{v[k]:.1f}" for k in keys) + " |" for step, v in rows]
     return "\n".join(lines)

@@ -12,21 +12,57 @@ from myosem_edge.cli._training import Bar, one_thread, shipped_teacher
 
 @click.command()
 @click.option("--teacher", type=click.Path(path_type=Path), help="Teacher checkpoint (default: the shipped one).")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with recordings and roles.json (default: the shipped sample).")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("myosem-shipped-1.myosem"), show_default=True, help="The bundle to write.")
-@click.option("--size", type=click.Choice(["15k", "50k", "120k"]), default="50k", show_default=True, help="Parameters of the student.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder with recordings and roles.json (default: the shipped sample).",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("myosem-shipped-1.myosem"),
+    show_default=True,
+    help="The bundle to write.",
+)
+@click.option(
+    "--size",
+    type=click.Choice(["15k", "50k", "120k"]),
+    default="50k",
+    show_default=True,
+    help="Parameters of the student.",
+)
 @click.option("--steps", type=click.IntRange(1), default=500, show_default=True, help="Steps of distillation.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--grips", type=click.Path(path_type=Path), help="Grip map to put into the bundle (default: the shipped one).")
-@click.option("--key", default="dev", show_default=True, help="Signing key; 'dev' is made on first use and drives emulated hands only.")
+@click.option(
+    "--grips", type=click.Path(path_type=Path), help="Grip map to put into the bundle (default: the shipped one)."
+)
+@click.option(
+    "--key",
+    default="dev",
+    show_default=True,
+    help="Signing key; 'dev' is made on first use and drives emulated hands only.",
+)
 @click.option("--name", default="myosem-shipped", show_default=True)
 @click.option("--bundle-version", default="1", show_default=True)
-@click.option("--max-int8-loss", type=float, default=0.5, show_default=True, help="Refuse if int8 costs more points than this.")
+@click.option(
+    "--max-int8-loss", type=float, default=0.5, show_default=True, help="Refuse if int8 costs more points than this."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; train and write nothing.")
 @json_option
 def export(
-    teacher: Path | None, data: Path | None, out: Path, size: str, steps: int, seed: int, grips: Path | None, key: str,
-    name: str, bundle_version: str, max_int8_loss: float, dry_run: bool, as_json: bool,
+    teacher: Path | None,
+    data: Path | None,
+    out: Path,
+    size: str,
+    steps: int,
+    seed: int,
+    grips: Path | None,
+    key: str,
+    name: str,
+    bundle_version: str,
+    max_int8_loss: float,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Distil the teacher, quantise to int8, cache the descriptions, sign one bundle - and say what each step cost.
 
@@ -57,24 +93,44 @@ def export(
         bar.update("read recordings", 0, 1)
         sessions = {
             role: load_sessions(folder, [PACK], keep=lambda _, subject, people=tuple(people): subject in people)
-            for role, people in roles.items() if role != "play"
+            for role, people in roles.items()
+            if role != "play"
         }
         done = export_bundle(
-            trained, sessions["distil"], sessions["judge"], out, private, name=name, version=bundle_version, grips=grip_map,
-            config=DistilConfig(size=size, steps=steps, seed=seed), max_int8_loss=max_int8_loss, progress=bar.update,
+            trained,
+            sessions["distil"],
+            sessions["judge"],
+            out,
+            private,
+            name=name,
+            version=bundle_version,
+            grips=grip_map,
+            config=DistilConfig(size=size, steps=steps, seed=seed),
+            max_int8_loss=max_int8_loss,
+            progress=bar.update,
         )
     if as_json:
         print_json(done.to_dict())
         return
     rows = [
         (
-            step.name, f"{step.bytes / 1000:.0f} kB", f"{step.seconds:.0f} s",
-            *((f"{c.zero_shot:.1f}", f"{c.calibrated:.1f}", f"{c.log_lda:.1f}", f"{c.hudgins_lda:.1f}") if (c := step.cost) else ("", "", "", "")),
+            step.name,
+            f"{step.bytes / 1000:.0f} kB",
+            f"{step.seconds:.0f} s",
+            *(
+                (f"{c.zero_shot:.1f}", f"{c.calibrated:.1f}", f"{c.log_lda:.1f}", f"{c.hudgins_lda:.1f}")
+                if (c := step.cost)
+                else ("", "", "", "")
+            ),
         )
         for step in done.steps
     ]
     click.echo(table(rows, ("step", "size", "time", "zero-shot R@1", "calibrated", "log-feature LDA", "Hudgins LDA")))
-    click.echo(f"Percent right per hop on {', '.join(roles['judge'])}; calibrated = one repetition of each action, as for both LDAs.")
+    click.echo(
+        f"Percent right per hop on {', '.join(roles['judge'])}; calibrated = one repetition of each action, as for both LDAs."
+    )
     click.echo(f"Wrote {done.path} (sha256 {done.sha256[:16]}, signed with '{key}')")
     if is_dev_name(key):
-        click.echo("A dev key drives emulated hands only. For a real hand: myosem-edge keys new NAME, then export --key NAME")
+        click.echo(
+            "A dev key drives emulated hands only. For a real hand: myosem-edge keys new NAME, then export --key NAME"
+        )

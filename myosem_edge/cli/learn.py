@@ -15,25 +15,60 @@ from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 
 data_option = click.option(
-    "--data", type=click.Path(path_type=Path), required=True, envvar="MYOSEM_DATA",
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="MYOSEM_DATA",
     help="Folder that holds the data sets, one folder each (or $MYOSEM_DATA).",
 )
 
 
 @click.command()
 @data_option
-@click.option("--family", type=click.Choice(["shipped", "research"]), default="research", show_default=True,
-              help="shipped: MIT/Apache data only, may be distributed; research: everything.")
-@click.option("--split", "kind", type=click.Choice(["people", "user", "repetition", "class", "dataset"]), default="people", show_default=True)
+@click.option(
+    "--family",
+    type=click.Choice(["shipped", "research"]),
+    default="research",
+    show_default=True,
+    help="shipped: MIT/Apache data only, may be distributed; research: everything.",
+)
+@click.option(
+    "--split",
+    "kind",
+    type=click.Choice(["people", "user", "repetition", "class", "dataset"]),
+    default="people",
+    show_default=True,
+)
 @click.option("--fold", type=click.IntRange(0, 2), default=0, show_default=True)
 @click.option("--held-dataset", default="", help="With --split dataset: the data set that is never trained on.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/teacher"), show_default=True, help="Folder of this run; an interrupted one goes on.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any field of the configuration, e.g. steps=3000, model.width=96, model.semantic_queries=false.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/teacher"),
+    show_default=True,
+    help="Folder of this run; an interrupted one goes on.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any field of the configuration, e.g. steps=3000, model.width=96, model.semantic_queries=false.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--dry-run", is_flag=True, help="Show configuration and people; train nothing.")
 def train(
-    data: Path, family: str, kind: str, fold: int, held_dataset: str, out: Path, settings: tuple[str, ...], seed: int, device: str, dry_run: bool
+    data: Path,
+    family: str,
+    kind: str,
+    fold: int,
+    held_dataset: str,
+    out: Path,
+    settings: tuple[str, ...],
+    seed: int,
+    device: str,
+    dry_run: bool,
 ) -> None:
     """Train a teacher on recordings and descriptions.
 
@@ -59,7 +94,9 @@ def train(
         names = DATASETS[family]
         total = sum(len(data_set(name).subjects(data / name)) for name in names)
         done = iter(range(1, total + 1))
-        sessions = load_sessions(data, names, catalogue=catalogue, progress=lambda who: bar.update("read recordings", next(done), total))
+        sessions = load_sessions(
+            data, names, catalogue=catalogue, progress=lambda who: bar.update("read recordings", next(done), total)
+        )
         chosen = split.training(sessions, catalogue)
         people: dict[str, list[str]] = {}
         for session in chosen:
@@ -68,10 +105,23 @@ def train(
         if dry_run:
             print_json({"config": config.to_dict(), "people": people, "device": device, "out": str(out)})
             return
-        provenance = {"people": people, "licences": sorted({data_set(n).licence for n in people}), "split": split.to_dict()}
+        provenance = {
+            "people": people,
+            "licences": sorted({data_set(n).licence for n in people}),
+            "split": split.to_dict(),
+        }
         trained = run_training(
-            config, chosen, catalogue, load_table(), family=family, provenance=provenance, run_folder=out, device=device,
-            progress=lambda step, row: bar.update("train", step, config.steps, f"loss {row['loss']:.2f} R@1 {100 * row['recall']:.0f} %"),
+            config,
+            chosen,
+            catalogue,
+            load_table(),
+            family=family,
+            provenance=provenance,
+            run_folder=out,
+            device=device,
+            progress=lambda step, row: bar.update(
+                "train", step, config.steps, f"loss {row['loss']:.2f} R@1 {100 * row['recall']:.0f} %"
+            ),
         )
     trained.save(out / "teacher.safetensors")
     history = trained.provenance["history"]
@@ -104,10 +154,26 @@ def _plot_history(history: Sequence[dict[str, float]], path: Path) -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @data_option
 @click.option("--dataset", "datasets", multiple=True, help="Judge on these data sets only (default: all of them).")
-@click.option("--budget", "budgets", multiple=True, default=("1 s", "1", "2", "3"), show_default=True, help="Calibration budgets: '1 s' or repetitions.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for evaluation.md, evaluation.json and evaluation.png.")
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    default=("1 s", "1", "2", "3"),
+    show_default=True,
+    help="Calibration budgets: '1 s' or repetitions.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for evaluation.md, evaluation.json and evaluation.png."
+)
 @json_option
-def evaluate(checkpoint: Path | None, data: Path, datasets: tuple[str, ...], budgets: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def evaluate(
+    checkpoint: Path | None,
+    data: Path,
+    datasets: tuple[str, ...],
+    budgets: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Measure a checkpoint (default: the shipped teacher) on the people its split kept apart.
 
     Retrieval in both directions and calibrated accuracy, with LDA on Hudgins features and on log features beside it on
@@ -130,7 +196,12 @@ def evaluate(checkpoint: Path | None, data: Path, datasets: tuple[str, ...], bud
         data_set(name)
     bar = Bar()
     with bar.shown():
-        sessions = load_sessions(data, DATASETS["research"], catalogue=catalogue, progress=lambda who: bar.update("read recordings", 0, 1, who))
+        sessions = load_sessions(
+            data,
+            DATASETS["research"],
+            catalogue=catalogue,
+            progress=lambda who: bar.update("read recordings", 0, 1, who),
+        )
         if datasets:
             judged = {s.person for s in split.judged(sessions) if s.dataset in datasets}
             trains = {s.person for s in split.training(sessions, catalogue)}
@@ -163,7 +234,14 @@ def _plot_evaluation(result: Any, path: Path) -> None:
             if points:
                 means = [p.mean for p in points]
                 spread = [[p.mean - p.low for p in points], [p.high - p.mean for p in points]]
-                axes.errorbar(list(budgets), means, yerr=spread if points[0].people >= 5 else None, marker="o", capsize=3, label=head)
+                axes.errorbar(
+                    list(budgets),
+                    means,
+                    yerr=spread if points[0].people >= 5 else None,
+                    marker="o",
+                    capsize=3,
+                    label=head,
+                )
         axes.set(title=dataset, xlabel="calibration (repetitions)", ylabel="percent right per hop")
         axes.legend(fontsize=8)
     buffer = io.BytesIO()
@@ -172,15 +250,30 @@ def _plot_evaluation(result: Any, path: Path) -> None:
 
 
 @click.command()
-@click.option("--bundle", type=click.Path(path_type=Path), required=True, help="The bundle whose descriptions are searched.")
-@click.option("--recording", "recordings", type=click.Path(path_type=Path), multiple=True, required=True, help="A person's .npz, or .npy/.csv of (samples, channels).")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), required=True, help="The bundle whose descriptions are searched."
+)
+@click.option(
+    "--recording",
+    "recordings",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="A person's .npz, or .npy/.csv of (samples, channels).",
+)
 @click.option("--action", help="Find where this catalogue action occurs.")
 @click.option("--text", help="Find where this free text occurs (needs the [text] extra).")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--backend", type=click.Choice(["onnxruntime", "reference"]), default="onnxruntime", show_default=True)
 @json_option
 def query(
-    bundle: Path, recordings: tuple[Path, ...], action: str | None, text: str | None, top: int, backend: str, as_json: bool
+    bundle: Path,
+    recordings: tuple[Path, ...],
+    action: str | None,
+    text: str | None,
+    top: int,
+    backend: str,
+    as_json: bool,
 ) -> None:
     """Search actions by EMG, or EMG by a description.
 
@@ -204,7 +297,10 @@ def query(
             import difflib
 
             near = difflib.get_close_matches(action, names, n=1)
-            raise InputError(f"'{action}' is not in this bundle", todo=f"Did you mean '{near[0]}'?" if near else "See: myosem-edge actions list")
+            raise InputError(
+                f"'{action}' is not in this bundle",
+                todo=f"Did you mean '{near[0]}'?" if near else "See: myosem-edge actions list",
+            )
         prototype = free_text_prototype(opened, None, action)
     else:
         found = [{"recording": s.name, "nearest": find_descriptions(model, s, backend, top)} for s in streams]
@@ -213,7 +309,9 @@ def query(
             return
         for row in found:
             click.echo(row["recording"])
-            click.echo(table([(f"{c:.3f}", a, names[a]) for a, c in row["nearest"]], ("cosine", "action", "description")))
+            click.echo(
+                table([(f"{c:.3f}", a, names[a]) for a, c in row["nearest"]], ("cosine", "action", "description"))
+            )
         return
     stretches = find_stretches(model, streams, prototype, backend, top)
     if as_json:

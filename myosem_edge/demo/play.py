@@ -77,8 +77,19 @@ class Stage:
         """
         actions = ",".join(("rest", *self.person.actions))
         command = [
-            "calibrate", "--bundle", str(bundle), "--port", self._armband.port, "--profile", profile, "--actions", actions,
-            "--side", "left" if self.person.mirrored else "right", "--accept", "--json",
+            "calibrate",
+            "--bundle",
+            str(bundle),
+            "--port",
+            self._armband.port,
+            "--profile",
+            profile,
+            "--actions",
+            actions,
+            "--side",
+            "left" if self.person.mirrored else "right",
+            "--accept",
+            "--json",
         ]
         with _start(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
@@ -95,14 +106,38 @@ class Stage:
                         say(f"  {event['text']}")
         _check(process, "calibrate")
 
-    def run(self, bundle: Path, profile: str, log: Path, repetitions: Sequence[int], progress: Callable[[int, int, str], None]) -> None:
+    def run(
+        self,
+        bundle: Path,
+        profile: str,
+        log: Path,
+        repetitions: Sequence[int],
+        progress: Callable[[int, int, str], None],
+    ) -> None:
         """`myosem-edge run` on other repetitions of the same person, its live view on this terminal.
 
         Raises:
             MyosemError: the command failed or could not be armed.
         """
-        command = ["run", "--bundle", str(bundle), "--port", self._armband.port, "--hand-port", self._hand.port, "--profile", profile, "--log", str(log)]
-        todo = [self.person.clips[action, r] for r in repetitions for action in self.person.actions if (action, r) in self.person.clips]
+        command = [
+            "run",
+            "--bundle",
+            str(bundle),
+            "--port",
+            self._armband.port,
+            "--hand-port",
+            self._hand.port,
+            "--profile",
+            profile,
+            "--log",
+            str(log),
+        ]
+        todo = [
+            self.person.clips[action, r]
+            for r in repetitions
+            for action in self.person.actions
+            if (action, r) in self.person.clips
+        ]
         self.session.begun_s = time.monotonic()
         with _start(command, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
@@ -139,7 +174,9 @@ class Stage:
         self._source.perform(clip.samples, f"{clip.action}/{clip.repetition}")
         while self._source.performing and process.poll() is None:
             time.sleep(POLL_S)
-        played = next(entry for entry in reversed(self._source.log) if entry.label == f"{clip.action}/{clip.repetition}")
+        played = next(
+            entry for entry in reversed(self._source.log) if entry.label == f"{clip.action}/{clip.repetition}"
+        )
         self.session.performed.append(Performed(clip, played.time_s))
 
     def _rest(self, seconds: float, process: subprocess.Popen[str]) -> None:
@@ -173,4 +210,6 @@ def _type(process: subprocess.Popen[str], key: str) -> None:
 
 def _check(process: subprocess.Popen[str], name: str) -> None:
     if process.returncode:
-        raise MyosemError(f"myosem-edge {name} ended with exit code {process.returncode}", todo="Its own message stands above")
+        raise MyosemError(
+            f"myosem-edge {name} ended with exit code {process.returncode}", todo="Its own message stands above"
+        )

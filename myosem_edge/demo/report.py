@@ -105,7 +105,9 @@ def _outcome(p: Performed, verdicts: list[dict[str, Any]], grips: GripMap) -> Ou
     return Outcome(p, wanted, delay, tuple(g for _, g in inside if g != wanted))
 
 
-def write_report(folder: Path, session: Session, summary: Summary, grips: GripMap, title: str, export_table: str) -> tuple[Path, Path]:
+def write_report(
+    folder: Path, session: Session, summary: Summary, grips: GripMap, title: str, export_table: str
+) -> tuple[Path, Path]:
     """report.md and report.png into the folder."""
     picture = folder / "report.png"
     write_atomic(picture, _draw(session, summary))
@@ -138,10 +140,21 @@ def _markdown(session: Session, s: Summary, grips: GripMap, title: str, export_t
     for action, row in zip(s.actions, s.confusion, strict=True):
         total = max(row.sum(), 1)
         matrix.append(f"| {action} | " + " | ".join(f"{100 * v / total:.0f}" for v in row) + " |")
-    outcomes = ["| action | repetition | grip wanted | first right command after onset | other grips commanded |", "|---|---|---|---|---|"]
+    outcomes = [
+        "| action | repetition | grip wanted | first right command after onset | other grips commanded |",
+        "|---|---|---|---|---|",
+    ]
     for o in s.outcomes:
-        delay = f"{1000 * o.delay_s:.0f} ms" if o.delay_s is not None else "never" if o.performed.clip.onset is not None else "no onset found"
-        outcomes.append(f"| {o.performed.clip.action} | {o.performed.clip.repetition} | {o.wanted or '-'} | {delay} | {', '.join(o.wrong) or '-'} |")
+        delay = (
+            f"{1000 * o.delay_s:.0f} ms"
+            if o.delay_s is not None
+            else "never"
+            if o.performed.clip.onset is not None
+            else "no onset found"
+        )
+        outcomes.append(
+            f"| {o.performed.clip.action} | {o.performed.clip.repetition} | {o.wanted or '-'} | {delay} | {', '.join(o.wrong) or '-'} |"
+        )
     mapping = ["| action | grip | threshold | why |", "|---|---|---|---|"]
     mapping += [f"| {' | '.join(row)} |" for row in grip_table(grips, s.actions)]
     last = next((e for e in reversed(session.events) if e["event"] == "summary"), {})
@@ -218,23 +231,42 @@ def _draw_timeline(axes: Any, session: Session, s: Summary) -> None:
     decisions = [e for e in session.events if e["event"] == "decision" and e["action"] in s.actions]
     for accepted, colour, size in ((False, "#b0b0b0", 3), (True, "#2a6f97", 6)):
         chosen = [d for d in decisions if bool(d["accepted"]) == accepted]
-        axes.scatter([d["time_s"] - zero for d in chosen], [s.actions.index(d["action"]) for d in chosen], s=size, color=colour,
-                     label="match, accepted by the decoder" if accepted else "match, not accepted")
+        axes.scatter(
+            [d["time_s"] - zero for d in chosen],
+            [s.actions.index(d["action"]) for d in chosen],
+            s=size,
+            color=colour,
+            label="match, accepted by the decoder" if accepted else "match, not accepted",
+        )
     grips = [*dict.fromkeys(o.wanted for o in s.outcomes if o.wanted)]
     base = len(s.actions)
     for i, grip in enumerate(grips):
         times = [t - zero for t, g in _commands([e for e in session.events if e["event"] == "verdict"]) if g == grip]
-        axes.scatter(times, [base + i] * len(times), marker="v", s=30, color="#9d0208", label="command to the hand" if i == 0 else None)
+        axes.scatter(
+            times,
+            [base + i] * len(times),
+            marker="v",
+            s=30,
+            color="#9d0208",
+            label="command to the hand" if i == 0 else None,
+        )
     states = session.hand
     for a, b in zip(states, [*states[1:], None], strict=True):
         end = (b.time_s if b else session.ended_s) - zero
         name = a.grip
         if name in grips and end > 0:
             begin = max(a.time_s - zero, 0)
-            axes.broken_barh([(begin, end - begin)], (base + grips.index(name) - 0.3, 0.6), color="#f2b5b5" if a.moving else "#f9dede")
+            axes.broken_barh(
+                [(begin, end - begin)],
+                (base + grips.index(name) - 0.3, 0.6),
+                color="#f2b5b5" if a.moving else "#f9dede",
+            )
     axes.set_yticks(range(base + len(grips)), [*s.actions, *(f"hand: {g}" for g in grips)])
     axes.axhline(base - 0.5, color="black", linewidth=0.5)
-    axes.set(xlabel="seconds", title="What the wearer did (blue bars), what was matched (dots), what the hand was told (triangles) and did (red bars)")
+    axes.set(
+        xlabel="seconds",
+        title="What the wearer did (blue bars), what was matched (dots), what the hand was told (triangles) and did (red bars)",
+    )
     axes.invert_yaxis()
     axes.legend(fontsize=8, loc="upper right")
 
@@ -249,5 +281,7 @@ def _draw_confusion(axes: Any, s: Summary) -> None:
     for i, row in enumerate(share):
         for j, value in enumerate(row):
             if value >= 0.5:
-                axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value > 55 else "black")
+                axes.text(
+                    j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value > 55 else "black"
+                )
     axes.set(title="Decisions (percent of each true action)")

@@ -32,10 +32,17 @@ def _set(config: T, path: list[str], text: str, setting: str) -> T:
     name = path[0]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
-        raise InputError(f"'{name}' is no setting", where=setting, expected=", ".join(names), todo=f"Did you mean '{near[0]}'?" if near else None)
+        raise InputError(
+            f"'{name}' is no setting",
+            where=setting,
+            expected=", ".join(names),
+            todo=f"Did you mean '{near[0]}'?" if near else None,
+        )
     old = names[name]
     if is_dataclass(old) != (len(path) > 1):
-        raise InputError("names a group" if is_dataclass(old) else "names no group", where=setting, todo="Write group.field=value")
+        raise InputError(
+            "names a group" if is_dataclass(old) else "names no group", where=setting, todo="Write group.field=value"
+        )
     new: Any = _set(old, path[1:], text, setting) if is_dataclass(old) else _value(old, text, setting)
     return replace(config, **{name: new})  # type: ignore[type-var]
 

@@ -52,7 +52,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "split": self.split.to_dict(), "trained_people": self.trained_people,
+            "split": self.split.to_dict(),
+            "trained_people": self.trained_people,
             "retrieval": [
                 {"dataset": r.dataset, "gallery": r.gallery, "chance": r.chance, "people": r.people, "values": r.values}
                 for r in self.retrieval
@@ -88,7 +89,9 @@ def evaluate(
             if gallery:
                 judged_actions = held or gallery
                 result.retrieval.append(
-                    _retrieve(mine, dataset, gallery, judged_actions, trained, encode, population, prototypes, ids, progress)
+                    _retrieve(
+                        mine, dataset, gallery, judged_actions, trained, encode, population, prototypes, ids, progress
+                    )
                 )
         if budgets and split.kind != "repetition" and not held:
             progress(f"few-shot {dataset}", 0, 1)
@@ -97,8 +100,15 @@ def evaluate(
 
 
 def _retrieve(
-    sessions: Sequence[Session], dataset: str, gallery: list[int], judged_actions: list[int], trained: Trained,
-    encode: Encode, population: dict[str, tuple[Lda, np.ndarray]], prototypes: np.ndarray, ids: tuple[str, ...],
+    sessions: Sequence[Session],
+    dataset: str,
+    gallery: list[int],
+    judged_actions: list[int],
+    trained: Trained,
+    encode: Encode,
+    population: dict[str, tuple[Lda, np.ndarray]],
+    prototypes: np.ndarray,
+    ids: tuple[str, ...],
     progress: Callable[[str, int, int], None],
 ) -> Retrieval:
     result = Retrieval(dataset, tuple(ids[a] for a in gallery), tuple(sorted({s.person for s in sessions})))
@@ -130,7 +140,9 @@ def clip_repetitions(session: Session) -> set[int]:
     return {int(r) for clip in session.clips for r in np.unique(clip.repetition[clip.action >= 0])}
 
 
-def _scores(e: Embedded, rows: np.ndarray, prototypes: np.ndarray, population: dict[str, tuple[Lda, np.ndarray]]) -> dict[str, np.ndarray]:
+def _scores(
+    e: Embedded, rows: np.ndarray, prototypes: np.ndarray, population: dict[str, tuple[Lda, np.ndarray]]
+) -> dict[str, np.ndarray]:
     """Similarity (n, gallery) of every retriever that knows all actions of the gallery."""
     scores = {"descriptions": e.z @ prototypes[rows].T}
     for name, features in (("log-feature LDA", e.log_features), ("Hudgins LDA", e.hudgins)):
@@ -189,18 +201,27 @@ def to_markdown(e: Evaluation) -> str:
                     v = retrievers[retriever]
                     difference = "" if retriever == "descriptions" else str(paired(v["window"]["R@1"], ours))
                     cells = [
-                        str(over_people(v["window"]["R@1"])), str(over_people(v["execution"]["R@1"])),
-                        f"{over_people(v['window']['R@5']).mean:.1f}", f"{over_people(v['window']['MRR']).mean:.1f}",
-                        f"{over_people(v['window']['text mAP']).mean:.1f}", f"{over_people(v['execution']['text mAP']).mean:.1f}",
+                        str(over_people(v["window"]["R@1"])),
+                        str(over_people(v["execution"]["R@1"])),
+                        f"{over_people(v['window']['R@5']).mean:.1f}",
+                        f"{over_people(v['window']['MRR']).mean:.1f}",
+                        f"{over_people(v['window']['text mAP']).mean:.1f}",
+                        f"{over_people(v['execution']['text mAP']).mean:.1f}",
                         difference,
                     ]
                     lines.append(f"| {placement} | {retriever} | " + " | ".join(cells) + " |")
         lines.append("")
     for dataset, budgets in e.few_shot.items():
         lines += [f"**{dataset}**, calibrated, percent right per hop / per execution", ""]
-        lines += ["| calibration | " + " | ".join(HEADS) + " | error relative to log-feature LDA |", "|---" * (len(HEADS) + 2) + "|"]
+        lines += [
+            "| calibration | " + " | ".join(HEADS) + " | error relative to log-feature LDA |",
+            "|---" * (len(HEADS) + 2) + "|",
+        ]
         for budget, units in budgets.items():
-            cells = [f"{over_people(units['window'][h]).mean:.1f} / {over_people(units['execution'][h]).mean:.1f}" for h in HEADS]
+            cells = [
+                f"{over_people(units['window'][h]).mean:.1f} / {over_people(units['execution'][h]).mean:.1f}"
+                for h in HEADS
+            ]
             ratio = _ratio(error_ratio(units["window"]["calibrated head"], units["window"]["log-feature LDA"]))
             name = budget if budget.endswith("s") else f"{budget} repetition{'s' if budget != '1' else ''}"
             lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio} |")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from myosem_edge.calibration.heads import fit_lda
-from myosem_edge.runtime.discriminant import log_softmax
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.embed import Embedded, Encode, embed, worn_scale, worn_shift
 from myosem_edge.learn.metrics import balanced
 from myosem_edge.learn.sessions import Session
+from myosem_edge.runtime.discriminant import log_softmax
 
 ONE_SECOND_FRAMES = 40
 TEST_AFTER = 3  # repetitions beyond this are never calibrated on, so every budget is judged on the same decisions

@@ -88,7 +88,9 @@ def find_descriptions(model: Model, stream: Stream, backend: str, top: int) -> l
     return [(model.gallery.ids[i], float(cosines[i])) for i in np.argsort(cosines)[::-1][:top]]
 
 
-def find_stretches(model: Model, streams: Sequence[Stream], prototype: np.ndarray, backend: str, top: int) -> list[Stretch]:
+def find_stretches(
+    model: Model, streams: Sequence[Stream], prototype: np.ndarray, backend: str, top: int
+) -> list[Stretch]:
     """The stretches of at least a second with the highest mean cosine, best first, never overlapping."""
     hop_s = model.hop_s
     length = round(STRETCH_S / hop_s)
@@ -122,7 +124,9 @@ def free_text_prototype(bundle: Bundle, text: str | None, action: str | None = N
     from myosem_edge.learn.text import ENCODER_ID, TextEncoder, find_text_encoder
 
     if bundle.manifest.encoder_id != ENCODER_ID:
-        raise InputError("the bundle was made with another text encoder", found=bundle.manifest.encoder_id, expected=ENCODER_ID)
+        raise InputError(
+            "the bundle was made with another text encoder", found=bundle.manifest.encoder_id, expected=ENCODER_ID
+        )
     vector = TextEncoder(find_text_encoder()).encode([text])[0]
     parts = np.einsum("vt,vet->ve", vector[None] - tensors["mean"], tensors["projection"])
     parts /= np.linalg.norm(parts, axis=1, keepdims=True)

@@ -42,7 +42,9 @@ def sample_roles(folder: Path | None = None) -> dict[str, list[str]]:
         return {role: [str(subject) for subject in roles[role]] for role in ("distil", "judge", "play")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"does not say who plays which part ({error})", where=path, expected='{"distil": [...], "judge": [...], "play": [...]}'
+            f"does not say who plays which part ({error})",
+            where=path,
+            expected='{"distil": [...], "judge": [...], "play": [...]}',
         ) from error
 
 
@@ -57,7 +59,9 @@ def make_sample(data: Path, out: Path) -> None:
         lengths = np.diff(pointers)[chosen]
         cut = {name: arrays[name][rows] for name in KEPT}
         cut["rec_ptr"] = np.concatenate(([0], np.cumsum(lengths)))
-        cut |= {name: values[chosen] for name, values in arrays.items() if name.startswith("rec_") and name != "rec_ptr"}
+        cut |= {
+            name: values[chosen] for name, values in arrays.items() if name.startswith("rec_") and name != "rec_ptr"
+        }
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **cut)
         write_atomic(out / PACK / f"{subject}.npz", buffer.getvalue())

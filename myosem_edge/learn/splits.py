@@ -53,7 +53,10 @@ class Split:
             raise InputError("no such fold", found=self.fold, expected=f"0 to {FOLDS - 1}")
         if self.family == "shipped" and self.kind != "people":
             raise InputError(
-                "the shipped model has one split", found=self.kind, expected="people", todo="Other splits are for --family research"
+                "the shipped model has one split",
+                found=self.kind,
+                expected="people",
+                todo="Other splits are for --family research",
             )
 
     @property
@@ -81,7 +84,9 @@ class Split:
                 if self.kind == "repetition":
                     action[clip.repetition > TRAIN_REPETITIONS] = NO_ACTION
                 action[np.isin(action, list(held))] = NO_ACTION
-                clips.append(replace(clip, action=action, execution=np.where(action == NO_ACTION, NO_ACTION, clip.execution)))
+                clips.append(
+                    replace(clip, action=action, execution=np.where(action == NO_ACTION, NO_ACTION, clip.execution))
+                )
             kept.append(replace(session, clips=clips))
         return kept
 
@@ -94,7 +99,9 @@ class Split:
             clips = []
             for clip in session.clips:
                 action = np.where(clip.repetition > TRAIN_REPETITIONS, clip.action, NO_ACTION)
-                clips.append(replace(clip, action=action, execution=np.where(action == NO_ACTION, NO_ACTION, clip.execution)))
+                clips.append(
+                    replace(clip, action=action, execution=np.where(action == NO_ACTION, NO_ACTION, clip.execution))
+                )
             kept.append(replace(session, clips=clips))
         return kept
 

@@ -55,9 +55,7 @@ def test_gain_of_each_channel_is_absorbed_by_the_scale(model: Model, record: Rec
 def test_one_gain_for_all_channels_changes_no_decision(model: Model, record: Record, gain: float) -> None:
     data = replace(record(), samples=record().samples.astype(np.float64))
     plain, report = enrol(model, data, mirrored=False, backend="reference")
-    louder, loud_report = enrol(
-        model, replace(data, samples=data.samples * gain), mirrored=False, backend="reference"
-    )
+    louder, loud_report = enrol(model, replace(data, samples=data.samples * gain), mirrored=False, backend="reference")
     np.testing.assert_allclose(louder.fit.scale, plain.fit.scale * gain, rtol=1e-6)
     # A value on the edge of two integer steps may fall to either side.
     np.testing.assert_allclose(louder.head_log.means, plain.head_log.means, atol=1e-4)

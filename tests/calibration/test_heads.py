@@ -57,9 +57,7 @@ def test_the_order_of_samples_and_of_classes_does_not_matter(seed: int) -> None:
 def test_a_class_that_was_recorded_longer_weighs_no_more(seed: int, times: int) -> None:
     x, y = clouds(seed)
     first = y == 0
-    longer = fit_lda(
-        np.concatenate([x, *[x[first]] * times]), np.concatenate([y, *[y[first]] * times]), 3, SHRINKAGE
-    )
+    longer = fit_lda(np.concatenate([x, *[x[first]] * times]), np.concatenate([y, *[y[first]] * times]), 3, SHRINKAGE)
     np.testing.assert_allclose(longer.precision, fit_lda(x, y, 3, SHRINKAGE).precision, rtol=1e-8)
 
 

@@ -33,9 +33,7 @@ def confused(share: float) -> np.ndarray:
 
 @pytest.mark.sr("SR-16")
 @pytest.mark.parametrize("repetitions", [1, 2])
-def test_one_action_under_two_names_is_refused(
-    model: Model, record: Callable[..., Labelled], repetitions: int
-) -> None:
+def test_one_action_under_two_names_is_refused(model: Model, record: Callable[..., Labelled], repetitions: int) -> None:
     data = record(actions=ACTIONS, played=("rest", "fist", "fist"), repetitions=repetitions)
     with pytest.raises(RefusedError, match="'fist' and 'hand_open' cannot be told apart"):
         enrol_separable(model, data, mirrored=False, backend="reference")

@@ -3,7 +3,7 @@
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
-import torch.nn.functional as F  # noqa: E402, N812
+import torch.nn.functional as F  # noqa: E402
 
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss  # noqa: E402
 

@@ -7,8 +7,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from tests.learn.conftest import NAMES, made_up_session  # noqa: E402
-
 from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
 from myosem_edge.actions.table import load_table  # noqa: E402
 from myosem_edge.errors import InputError  # noqa: E402
@@ -18,9 +16,15 @@ from myosem_edge.learn.embed import embed, torch_encode  # noqa: E402
 from myosem_edge.learn.metrics import emg_to_text  # noqa: E402
 from myosem_edge.learn.model import ModelConfig  # noqa: E402
 from myosem_edge.learn.train import TrainConfig, align_sessions, train  # noqa: E402
+from tests.learn.conftest import NAMES, made_up_session  # noqa: E402
 
 SMALL = TrainConfig(
-    model=ModelConfig(width=32, mixtures=12, filters=3), steps=30, episodes=3, ways=4, queries=1, checkpoint_every=10,
+    model=ModelConfig(width=32, mixtures=12, filters=3),
+    steps=30,
+    episodes=3,
+    ways=4,
+    queries=1,
+    checkpoint_every=10,
     augment=AugmentConfig(ring_jitter=0, gain_sigma=0.1, mixing=0.0, noise=0.0),
 )
 
@@ -28,7 +32,16 @@ SMALL = TrainConfig(
 def run(config=SMALL, folder=None, progress=lambda step, row: None, sessions=None):
     torch.set_num_threads(1)
     sessions = sessions or [made_up_session(seed, subject=f"s{seed}") for seed in range(3)]
-    return train(config, sessions, load_catalogue(), load_table(), family="research", provenance={}, run_folder=folder, progress=progress)
+    return train(
+        config,
+        sessions,
+        load_catalogue(),
+        load_table(),
+        family="research",
+        provenance={},
+        run_folder=folder,
+        progress=progress,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +90,9 @@ def test_nothing_to_train_on_is_said():
 def test_checkpoint_round_trip(trained, tmp_path):
     trained.save(tmp_path / "t.safetensors")
     again = Trained.load(tmp_path / "t.safetensors")
-    assert again.encoder.config == trained.encoder.config and again.provenance["actions"] == trained.provenance["actions"]
+    assert (
+        again.encoder.config == trained.encoder.config and again.provenance["actions"] == trained.provenance["actions"]
+    )
     assert torch.equal(again.prototypes(load_table()), trained.prototypes(load_table()))
     assert sorted(again.ring_templates) == sorted(NAMES)
     trained.save(tmp_path / "u.safetensors")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import termios
 import tty
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from myosem_edge.clock import VirtualClock
-from myosem_edge.errors import DeviceError, MyosemError
+from myosem_edge.errors import DeviceError
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.port import SerialPort
 from myosem_edge.runtime.links import LONGEST_WAIT_S, Link, Wait
@@ -273,15 +275,16 @@ def test_a_port_that_stays_away_is_an_error_with_its_exit_code(tmp_path: Path) -
     assert AWAY_S <= bench.now_s - bench.began_s - 3.0 <= AWAY_S + 0.1
 
 
-def test_a_guard_that_does_not_start_again_ends_the_loop(bench: RunnerBench) -> None:
+def test_a_hand_that_cannot_be_guarded_hears_nothing_and_is_away(bench: RunnerBench) -> None:
     def refuse(fd: int) -> Any:
         raise DeviceError("the guard process did not come up")
 
     bench.at(3.0, lambda: setattr(bench.runner, "start_guard", refuse))
     bench.at(3.0, lambda: bench.vanish(HAND))
-    with pytest.raises(MyosemError, match="5 times in a row"):
+    with pytest.raises(DeviceError, match="the hand stays away"):
         bench.runner.run(seconds=200.0)
-    assert bench.hand.state().grip == ""
+    first = 1002
+    assert bench.opened > 3 and not any(int(each.split()[-1]) > first for each in bench.story)
 
 
 def test_an_exception_from_nowhere_still_ends_in_neutral(bench: RunnerBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +337,7 @@ class TestLinks:
         for tick in range(4000):
             if wait.due(tick * 0.01):
                 tries_s.append(tick * 0.01)
-        gaps_s = [after - before for before, after in zip(tries_s, tries_s[1:], strict=False)]
+        gaps_s = [after - before for before, after in pairwise(tries_s)]
         assert tries_s[0] == pytest.approx(0.5) and max(gaps_s) <= LONGEST_WAIT_S + 0.02
         assert gaps_s[:3] == pytest.approx([1.0, 2.0, 4.0], abs=0.02)
 
@@ -361,8 +364,12 @@ class TestLinks:
         link.write((b"<newest>",), newest_only=True)
         assert link.port.waiting_bytes == 0 and link.drain(0.0)
         os.set_blocking(master, False)
-        seen = os.read(master, 1 << 20)
-        assert seen.endswith(b"<newest>") and len(seen) < 200, seen[:300]
+        seen = b""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(master, 1 << 20):
+                seen += data
+        # What had reached the other end is out of reach; what still waited in the queue is gone.
+        assert seen.endswith(b"<newest>") and seen.count(b"<0") < number
 
     def test_a_closed_link_reads_nothing_and_drains_never(self) -> None:
         link = Link(HAND, "/nowhere", lambda: 1 / 0)  # type: ignore[arg-type,return-value]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from myosem_edge.learn.datasets.recording import DataSet, Recording, pack_subjects, read_pack

@@ -1,0 +1,315 @@
+"""`myosem-edge run`: what it refuses before it opens a port, what it tells, and how it ends with real processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+import myosem_edge.calibration.store
+from myosem_edge.bundle import write_bundle
+from myosem_edge.cli import run as module
+from myosem_edge.cli.main import main
+from myosem_edge.errors import ProfileError, RefusedError
+from myosem_edge.files import write_atomic
+from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, AbilityState, NormalMode
+from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
+from myosem_edge.firmware_bridge.emulators.pty import OnPty
+from myosem_edge.firmware_bridge.emulators.sources import ArraySource
+from myosem_edge.firmware_bridge.hands.ability import AbilityHand
+from tests.attacks import bundle_forge as forge
+from tests.runtime.loop_bench import GRIPS, ScriptedDecoder, noise
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0  # a loaded machine is slow, never wrong
+DESCRIPTIONS = "".join(f"{action}\tdo {action}\n" for action in GRIPS.actions)
+HAND_KEY, DEV_KEY = Ed25519PrivateKey.from_private_bytes(b"h" * 32), Ed25519PrivateKey.from_private_bytes(b"d" * 32)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MYOSEM_HOME", str(tmp_path / "home"))
+    for name, key in (("maker", HAND_KEY), ("dev", DEV_KEY)):
+        pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        write_atomic(tmp_path / "home" / "keys.d" / f"{name}.pub", pem)
+    return tmp_path
+
+
+def bundle(folder: Path, key: Ed25519PrivateKey = HAND_KEY, **changes: Any) -> Path:
+    members = forge.tiny_members() | {"descriptions.txt": DESCRIPTIONS.encode(), "grips.toml": GRIPS.to_toml().encode()}
+    members |= changes.pop("members", {})
+    path = folder / "tiny.myosem"
+    write_bundle(path, dataclasses.replace(forge.tiny_manifest(), **changes), members, key)
+    return path
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[str, str]]:
+    with OnPty(MyoEmulator(ArraySource(noise(), 200.0))) as armband, OnPty(AbilityEmulator()) as hand:
+        yield armband.port, hand.port
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["run", *map(str, arguments)])
+
+
+@pytest.fixture(autouse=True)
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "make_decoder", lambda *arguments: ScriptedDecoder())
+
+
+class TestRefusals:
+    def check(self, result: Result, exit_code: int, *words: str) -> None:
+        assert result.exit_code == exit_code, result.output
+        assert all(word in result.output for word in words), result.output
+        assert "Traceback" not in result.output
+
+    def test_a_bundle_of_a_stranger(self, home: Path) -> None:
+        path = bundle(home, forge.STRANGER)
+        self.check(run("--bundle", path, "--port", "/x", "--hand-port", "/y"), 4, "no trusted key signed")
+
+    @pytest.mark.sr("SR-17")
+    def test_a_damaged_bundle(self, home: Path) -> None:
+        path = bundle(home)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        self.check(run("--bundle", path, "--port", "/x", "--hand-port", "/y"), 4, str(path))
+
+    def test_a_bundle_for_another_front_end(self, home: Path) -> None:
+        path = bundle(home, front_ends=("armada",))
+        self.check(run("--bundle", path, "--port", "/x", "--hand-port", "/y"), 5, "front end", "armada")
+
+    def test_a_bundle_for_another_rate(self, home: Path) -> None:
+        path = bundle(home, montage=dataclasses.replace(forge.tiny_manifest().montage, rate_hz=1000.0))
+        self.check(run("--bundle", path, "--port", "/x", "--hand-port", "/y"), 5, "rate_hz", "1000")
+
+    @pytest.mark.parametrize(
+        ("option", "value", "word"),
+        [("--front-end", "mio", "myo"), ("--hand", "abilty", "ability"), ("--board", "pi_9", "pi_4")],
+    )
+    def test_names_that_do_not_exist(self, home: Path, option: str, value: str, word: str) -> None:
+        self.check(run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", option, value), 3, word)
+
+    def test_a_profile_that_does_not_exist(self, home: Path) -> None:
+        result = run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--profile", "nobody")
+        self.check(result, 5, "nobody")
+
+    def test_a_profile_of_another_bundle(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Foreign:
+            enrolment = None
+
+            def require_fits(self, *arguments: object, **named: object) -> None:
+                raise ProfileError("was made with another bundle")
+
+        monkeypatch.setattr(myosem_edge.calibration.store.Store, "load", lambda self, name: Foreign())
+        result = run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--profile", "kim")
+        self.check(result, 5, "another bundle")
+
+    def test_profile_and_no_profile(self, home: Path) -> None:
+        arguments = ("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--profile", "kim", "--no-profile")
+        self.check(run(*arguments), 2, "contradict")
+
+    def test_a_grip_that_the_hand_cannot_form(self, home: Path) -> None:
+        path = bundle(home, members={"grips.toml": GRIPS.to_toml().replace("pinch", "pirouette").encode()})
+        self.check(run("--bundle", path, "--port", "/x", "--hand-port", "/y"), 3, "pirouette")
+
+    def test_an_action_that_the_bundle_does_not_describe(self, home: Path) -> None:
+        file = home / "grips.toml"
+        file.write_text('[actions.fits]\ngrip = "power"\nthreshold = 0.8\nwhy = "meaning"\n')
+        result = run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--grips", file)
+        self.check(result, 3, str(file), "fist")
+
+    @pytest.mark.parametrize("speed", ["0", "1.5", "nan", "fast"])
+    def test_a_speed_that_is_none(self, home: Path, speed: str) -> None:
+        self.check(run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--max-speed", speed), 2)
+
+    @pytest.mark.sr("SR-16")
+    def test_a_limit_wider_than_the_hands(self) -> None:
+        narrow = module.hand_limits(dataclasses.replace(AbilityHand.info.limits, max_speed=0.5))
+        assert module.tightened(narrow, 0.4, None).max_speed == 0.4
+        with pytest.raises(RefusedError, match="tighter"):
+            module.tightened(narrow, 0.6, None)
+
+    def test_a_development_key_and_a_real_port(self, home: Path) -> None:
+        path = bundle(home, DEV_KEY)
+        result = run("--bundle", path, "--port", "/dev/pts/999", "--hand-port", "/dev/ttyUSB0")
+        self.check(result, 7, "development key", "--allow-dev-key")
+        result = run("--bundle", path, "--port", "/dev/pts/999", "--hand-port", "/dev/pts/../ttyUSB0")
+        self.check(result, 7, "development key")
+        result = run("--bundle", path, "--port", "/dev/pts/999", "--hand-port", "/dev/ttyUSB0", "--allow-dev-key")
+        self.check(result, 6, "/dev/pts/999")
+
+    def test_ports_that_do_not_exist(self, home: Path, ports: tuple[str, str]) -> None:
+        path = bundle(home)
+        self.check(run("--bundle", path, "--port", "/dev/nothing", "--hand-port", ports[1]), 6, "/dev/nothing")
+        for more in ((), ("--dry-run",)):
+            result = run("--bundle", path, "--port", ports[0], "--hand-port", "/dev/nothing", *more)
+            self.check(result, 6, "/dev/nothing")
+
+
+class TestDryRun:
+    def test_it_shows_the_grips_and_sends_nothing(self, home: Path) -> None:
+        seen: list[bytes] = []
+
+        class Spy(AbilityEmulator):
+            def receive(self, data: bytes, now_s: float) -> None:
+                seen.append(data)
+
+        with OnPty(MyoEmulator(ArraySource(noise(), 200.0))) as armband, OnPty(Spy()) as hand:
+            result = run(
+                "--bundle", bundle(home, DEV_KEY), "--port", armband.port, "--hand-port", hand.port, "--dry-run",
+                "--max-speed", "0.5", "--board", "pi_4",
+            )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert "fist" in result.output and "power" in result.output and "meaning" in result.output
+        assert "development key" in result.output and "speed up to 0.5" in result.output and "pi_4" in result.output
+        assert seen == []
+
+    def test_json_is_one_document(self, home: Path, ports: tuple[str, str]) -> None:
+        result = run("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run", "--json")
+        shown = json.loads(result.output)
+        assert shown["key"] == "maker" and shown["profile"] is None and len(shown["bundle_sha256"]) == 64
+        assert {row["action"]: row["grip"] for row in shown["actions"]}["rest"] == "none"
+
+
+class Session:
+    """A real `run` with scripted decisions, an emulated armband and an emulated hand on pseudo-terminals."""
+
+    def __init__(self, home: Path, action: str, *options: str, key: Ed25519PrivateKey = DEV_KEY) -> None:
+        self.states: list[AbilityState] = []
+        self.events: list[dict[str, Any]] = []
+        # Open is what this hand drifts to when nobody talks to it: nothing that was left alone passes for frozen.
+        self.emulator = AbilityEmulator(history=self.states.append, normal_mode=NormalMode.OPEN)
+        self.armband = OnPty(MyoEmulator(ArraySource(noise(), 200.0)))
+        self.hand = OnPty(self.emulator)
+        self.armband.__enter__()
+        self.hand.__enter__()
+        arguments = [
+            sys.executable, "-m", "tests.cli.scripted_run", action, "--bundle", str(bundle(home, key)),
+            "--port", self.armband.port, "--hand-port", self.hand.port, *options,
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+        )
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        self.armband.unplug()
+        self.hand.unplug()
+
+    def press(self, keys: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(keys)
+        self.process.stdin.flush()
+
+    def read_until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        assert self.process.stdout is not None and self.process.stderr is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+            if wanted(self.events[-1]):
+                return self.events[-1]
+        raise AssertionError((self.events[-3:], self.process.stderr.read()))
+
+    def arm(self) -> None:
+        """Press a until it is accepted: the key is refused while the signal is too young."""
+        streaming = self.read_until(lambda event: event["event"] == "front end" and event["phase"] == "streaming")
+        self.read_until(lambda event: event["time_s"] > streaming["time_s"] + 1.5)
+        self.press("a")
+        self.read_until(lambda event: event["event"] == "verdict" and event["armed"])
+
+    def wait_for_hand(self, wanted: Callable[[AbilityState], bool]) -> AbilityState:
+        until_s = time.monotonic() + PATIENCE_S
+        while not wanted(state := self.emulator.state()):
+            assert time.monotonic() < until_s, state
+            os.sched_yield()
+        return state
+
+
+@pytest.mark.peer
+@pytest.mark.sr("SR-13")
+def test_killed_in_mid_motion_the_guard_freezes_the_hand(home: Path) -> None:
+    with Session(home, "fist", "--json", "--max-speed", "0.2") as session:
+        session.arm()
+        session.wait_for_hand(lambda state: state.grip == "power" and state.moving and state.position_deg["index"] > 5)
+        killed_s = time.monotonic()
+        session.process.send_signal(signal.SIGKILL)
+        session.process.wait()
+        stopped = session.wait_for_hand(lambda state: state.speed_byte == 0)
+        assert (stopped.grip, stopped.moving, stopped.api_mode) == ("open", False, True)
+        assert time.monotonic() - killed_s < PATIENCE_S / 2
+        held = dict(stopped.position_deg)
+        assert 5 < held["index"] < 90, "frozen on the way"
+        # Two seconds of neutral, then the release; the hand then does what it does by itself.
+        released = session.wait_for_hand(lambda state: not state.api_mode)
+        after = [state for state in session.states if state.time_s >= killed_s and state.api_mode]
+        assert [state.speed_byte for state in after if state.speed_byte == 0], "the stop is in the story"
+        first_stop = next(i for i, state in enumerate(after) if state.speed_byte == 0)
+        assert all(state.speed_byte == 0 and not state.moving for state in after[first_stop:]), "nothing after the stop"
+        assert released.time_s - killed_s >= 1.9
+
+
+@pytest.mark.peer
+def test_quit_ends_with_neutral_release_and_exit_code_0(home: Path) -> None:
+    with Session(home, "fist", "--json", "--log", str(home / "run.log")) as session:
+        session.arm()
+        session.wait_for_hand(lambda state: state.grip == "power" and state.moving)
+        session.press("q")
+        summary = session.read_until(lambda event: event["event"] == "summary")
+        assert session.process.wait(PATIENCE_S) == 0
+        session.wait_for_hand(lambda state: state.speed_byte == 0 and not state.api_mode)
+        assert summary["counts"]["arms"] == 1 and summary["processing"]["count"] > 0
+        logged = [json.loads(line) for line in (home / "run.log").read_text().splitlines()]
+        assert logged[0]["event"] == "start" and len(logged[0]["bundle_sha256"]) == 64 and logged[0]["key"] == "dev"
+        assert sum(event["event"] == "step" for event in logged) >= summary["counts"]["cycles"]
+        assert logged[-1] == summary and session.events[0]["event"] == "start"
+
+
+@pytest.mark.peer
+def test_ctrl_c_ends_with_neutral_and_130(home: Path) -> None:
+    with Session(home, "fist", "--json") as session:
+        session.arm()
+        session.wait_for_hand(lambda state: state.grip == "power" and state.moving)
+        session.process.send_signal(signal.SIGINT)
+        assert session.process.wait(PATIENCE_S) == 130
+        session.wait_for_hand(lambda state: state.speed_byte == 0 and not state.api_mode)
+
+
+@pytest.mark.peer
+def test_lines_for_a_pipe_and_an_end_by_itself(home: Path) -> None:
+    with Session(home, "rest", "--seconds", "1.0", "--no-profile", key=HAND_KEY) as session:
+        shown, complaints = session.process.communicate(timeout=PATIENCE_S)
+        assert session.process.returncode == 0, complaints
+        lines = shown.splitlines()
+        assert "tiny-1.2.0.myosem" in lines[0] and "signed by maker" in lines[0]
+        assert any("press a" in line for line in lines) and any("not-armed" in line for line in lines)
+        assert lines[-1].startswith("sample to command:") and "Traceback" not in complaints
+        assert session.emulator.state().last_command_s is not None, "halted at the end"
+        assert not any(state.moving for state in session.states if state.api_mode)
+
+
+def test_help_costs_no_heavy_import() -> None:
+    code = "import sys, myosem_edge.cli.run; print([m for m in ('numpy', 'onnxruntime', 'serial') if m in sys.modules])"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    assert shown.stdout.strip() == "[]"
