@@ -61,7 +61,7 @@ def align_rings(
 def _mean_maps(maps: Sequence[Mapping[int, np.ndarray]], shifts: Sequence[int]) -> dict[int, np.ndarray]:
     actions = sorted({k for worn in maps for k in worn})
     # Level out each session first: a strong arm must not own the template.
-    rows = {k: [] for k in actions}
+    rows: dict[int, list[np.ndarray]] = {k: [] for k in actions}
     for worn, shift in zip(maps, shifts, strict=True):
         level = np.mean(list(worn.values()))
         for k, row in worn.items():

@@ -1,8 +1,8 @@
 """Was that repetition good enough to learn from? Judged on the raw samples of the hold, before anything is fitted.
 
-The thresholds were set on 2300 cued contractions and as many rests of 28 people wearing a Myo armband. Each refuses what
-is plainly wrong and lets 97 % of those contractions pass, because a wearer who is told to repeat for nothing stops
-listening. What it refuses there as hum is hum: three people, several times their resting signal.
+The thresholds were set on 2347 cued contractions and as many rests of 28 people wearing a Myo armband. Each refuses
+what is plainly wrong and lets 97 % of those contractions pass, because a wearer who is told to repeat for nothing stops
+listening. What is refused there as hum is hum: three people, at a median of 12 counts.
 """
 
 from __future__ import annotations

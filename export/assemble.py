@@ -26,7 +26,7 @@ from myosem_edge.signal.montage import Montage
 
 @dataclass(frozen=True)
 class Student:
-    """Everything of the quantised student that a bundle holds. `gallery` are rows of the table that may be retrieved."""
+    """Everything of the quantised student that a bundle holds. `gallery`: rows of the table that may be retrieved."""
 
     front: FrontWeights
     body: IntBody
@@ -58,17 +58,17 @@ class Student:
 def members(
     student: Student, catalogue: Catalogue, grips: bytes, card: str, golden_samples: np.ndarray, scale: np.ndarray
 ) -> dict[str, bytes]:
-    """Members of the bundle. golden_samples (n, channels) are real EMG, `scale` (channels,) the input scale they are run with."""
+    """Members of the bundle. golden_samples (n, channels): real EMG; scale (channels,): what they are run with."""
     ids, trained, model = student.table.ids, student.trained, student.model()
     ring = sorted(trained.ring_templates)
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         **student.front.to_tensors(),
         **student.body.to_tensors(),
         "view_weights": student.view_weights.astype(np.float32),
         "ring.actions": np.array([ids.index(name) for name in ring], np.int32),
         "ring.templates": np.stack([trained.ring_templates[name] for name in ring]).astype(np.float32),
     }
-    descriptions = {
+    descriptions: dict[str, np.ndarray] = {
         "raw": student.table.vectors.astype(np.float16),
         "mean": trained.text_mean.numpy().astype(np.float32),
         "projection": trained.projection.matrix.detach().numpy().astype(np.float32),

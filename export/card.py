@@ -8,6 +8,9 @@ from typing import Any
 from myosem_edge.export.distil import DistilConfig
 from myosem_edge.learn.checkpoint import Trained
 
+# Of the table of costs, in its order.
+COLUMNS = ("zero_shot_r1", "calibrated_1_repetition", "log_feature_lda", "hudgins_lda")
+
 
 def model_card(name: str, version: str, teacher: Trained, config: DistilConfig, metrics: Mapping[str, Any]) -> str:
     """Markdown: what it is, on whom it was trained, on whom it was measured, what it must not be used for."""
@@ -15,8 +18,7 @@ def model_card(name: str, version: str, teacher: Trained, config: DistilConfig, 
     judges = metrics["judges"]
     rows = [(step, values) for step, values in judges.items() if isinstance(values, Mapping)]
     table = "\n".join(
-        f"| {step} | {v['zero_shot_r1']:.1f} | {v['calibrated_1_repetition']:.1f} | {v['log_feature_lda']:.1f} | {v['hudgins_lda']:.1f} |"
-        for step, v in rows
+        f"| {step} | " + " | ".join(f"{values[column]:.1f}" for column in COLUMNS) + " |" for step, values in rows
     )
     people = "\n".join(f"- {dataset}: {', '.join(names)}" for dataset, names in provenance["people"].items())
     return f"""# {name} {version}
@@ -30,7 +32,8 @@ reconstructed from its abstract. Family: **{teacher.family}**.
 {people}
 
 Actions: {", ".join(provenance["actions"])}.
-Licences: {", ".join(provenance["licences"])}. Student: size {config.size}, {config.steps} steps of distillation, seed {config.seed}.
+Licences: {", ".join(provenance["licences"])}.
+Student: size {config.size}, {config.steps} steps of distillation, seed {config.seed}.
 
 ## Measured on people it has never seen
 {judges["people"]}; {judges["unit"]}. Zero-shot: band as worn, no data of the person but the overall signal level.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class DistilConfig:
     similarity_weight: float = 1.0
     hidden_weight: float = 1.0
     episodic_weight: float = 0.5
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 def student_config(teacher: ModelConfig, size: str) -> ModelConfig:

@@ -1,6 +1,7 @@
 """What the student costs against its teacher, and the constants of its operating point, measured on people.
 
-Constants come from the people it was distilled on; costs are judged on people whom neither teacher nor student has seen.
+Constants come from the people it was distilled on; costs are judged on people whom neither teacher nor student has
+seen.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _enrolment(e: Embedded, ids: tuple[str, ...], hidden: set[int]) -> Enrolment
 
 
 def _temperature(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """The temperature that makes softmax probabilities honest: least negative log likelihood, every action the same weight."""
+    """What makes softmax probabilities honest: least negative log likelihood, every action the same weight."""
     grid = np.geomspace(0.01, 30.0, 60)
     loss = np.zeros(len(grid))
     for scores, truth in pairs:

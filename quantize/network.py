@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 TAPS = 3
+# Of a block, as its tensors are called.
+ARRAYS = ("taps", "taps_step", "taps_bias", "mix", "mix_step", "mix_bias")
+SCALES = ("mid", "branch", "out")
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,9 @@ class IntBody:
             "body.dilations": np.array([b.dilation for b in self.blocks], np.int32),
         }
         for i, block in enumerate(self.blocks):
-            for name in ("taps", "taps_step", "taps_bias", "mix", "mix_step", "mix_bias"):
+            for name in ARRAYS:
                 tensors[f"body.{i}.{name}"] = getattr(block, name)
-            for name in ("mid", "branch", "out"):
+            for name in SCALES:
                 tensors[f"body.{i}.{name}"] = _pack(getattr(block, name))
         return tensors
 
@@ -112,20 +115,18 @@ class IntBody:
         """Raises:
         KeyError: a tensor is missing.
         """
-        blocks = tuple(
-            IntBlock(
-                int(dilation),
-                **{
-                    n: tensors[f"body.{i}.{n}"]
-                    for n in ("taps", "taps_step", "taps_bias", "mix", "mix_step", "mix_bias")
-                },
-                **{n: _unpack(tensors[f"body.{i}.{n}"]) for n in ("mid", "branch", "out")},
+        blocks = []
+        for i, dilation in enumerate(tensors["body.dilations"]):
+            own = {name: tensors[f"body.{i}.{name}"] for name in (*ARRAYS, *SCALES)}
+            mid, branch, out = (_unpack(own[name]) for name in SCALES)
+            taps, mix = (
+                (own["taps"], own["taps_step"], own["taps_bias"]),
+                (own["mix"], own["mix_step"], own["mix_bias"]),
             )
-            for i, dilation in enumerate(tensors["body.dilations"])
-        )
+            blocks.append(IntBlock(int(dilation), *taps, mid, *mix, branch, out))
         return cls(
             _unpack(tensors["body.inlet"]),
-            blocks,
+            tuple(blocks),
             tensors["body.project"],
             tensors["body.project_step"],
             tensors["body.project_bias"],

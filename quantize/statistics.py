@@ -35,9 +35,9 @@ def fold_front(encoder: Encoder) -> FrontWeights:
     return FrontWeights(
         _array(kernel.permute(2, 1, 0).reshape(-1, config.mixtures)),
         _array((expand * gain).T),
-        _array(front.expand.bias + expand @ offset),
+        _array(_offset(front.expand) + expand @ offset),
         None if gate is None else _array(gate),
-        None if gate is None else _array(front.gate.bias),
+        None if gate is None else _array(_offset(front.gate)),
         config.frame_samples,
         config.taps,
     )
@@ -45,7 +45,7 @@ def fold_front(encoder: Encoder) -> FrontWeights:
 
 def fold_blocks(encoder: Encoder) -> tuple[FloatBlock, ...]:
     blocks = []
-    for block in encoder.blocks:
+    for block in encoder.causal_blocks:
         gain, offset = _norm(block.norm_taps)
         mix_gain, mix_offset = _norm(block.norm_mix)
         blocks.append(
@@ -75,11 +75,8 @@ def quantise_body(encoder: Encoder, segments: Iterable[np.ndarray]) -> IntBody:
     for segment in segments:
         x, _ = encoder.front(torch.from_numpy(segment))
         see("inlet", x)
-        for i, block in enumerate(encoder.blocks):
-            d, frames = block.dilation, x.shape[-1]
-            padded = nn.functional.pad(x, (2 * d, 0))
-            y = sum(padded[..., k * d : k * d + frames] * block.taps[:, k, None] for k in range(3))
-            y = torch.relu(block.norm_taps(y))
+        for i, block in enumerate(encoder.causal_blocks):
+            y = torch.relu(block.norm_taps(block.depthwise(x)))
             see(f"{i}.mid", y)
             branch = block.norm_mix(block.mix(y))
             see(f"{i}.branch", branch)
@@ -87,27 +84,27 @@ def quantise_body(encoder: Encoder, segments: Iterable[np.ndarray]) -> IntBody:
             see(f"{i}.out", x)
     scales = {name: Scale.covering(*extremes) for name, extremes in ranges.items()}
     before, blocks = scales["inlet"], []
-    for i, block in enumerate(fold_blocks(encoder)):
-        taps, taps_step = round_rows(block.taps)
-        mix, mix_step = round_rows(block.mix)
+    for i, folded in enumerate(fold_blocks(encoder)):
+        taps, taps_step = round_rows(folded.taps)
+        mix, mix_step = round_rows(folded.mix)
         mid = scales[f"{i}.mid"]
         blocks.append(
             IntBlock(
-                block.dilation,
+                folded.dilation,
                 taps,
                 taps_step,
-                _bias(block.taps_bias, before.step * taps_step),
+                _bias(folded.taps_bias, before.step * taps_step),
                 mid,
                 mix,
                 mix_step,
-                _bias(block.mix_bias, mid.step * mix_step),
+                _bias(folded.mix_bias, mid.step * mix_step),
                 scales[f"{i}.branch"],
                 scales[f"{i}.out"],
             )
         )
         before = scales[f"{i}.out"]
     project, project_step = round_rows(_array(encoder.project.weight))
-    bias = _bias(_array(encoder.project.bias), before.step * project_step)
+    bias = _bias(_array(_offset(encoder.project)), before.step * project_step)
     return IntBody(scales["inlet"], tuple(blocks), project, project_step, bias)
 
 
@@ -121,6 +118,12 @@ def round_rows(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _bias(bias: np.ndarray, step: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(bias / step), -(2**31) + 1, 2**31 - 1).astype(np.int32)
+
+
+def _offset(layer: nn.Conv1d | nn.Linear) -> Tensor:
+    """The bias of a layer that has one."""
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _norm(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from myosem_edge.errors import InputError
+
+if TYPE_CHECKING:  # rich belongs to the training extras and is imported when a bar is shown
+    from rich.progress import TaskID
 
 
 def shipped_teacher() -> Path:
@@ -53,7 +57,7 @@ class Bar:
             TimeElapsedColumn(),
             console=self._console,
         )
-        self._task: int | None = None
+        self._task: TaskID | None = None
         self._stage = ""
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
@@ -64,11 +68,11 @@ class Bar:
             return
         if stage != self._stage:
             if self._task is not None:
-                self._progress.update(self._task, completed=self._progress.tasks[self._task].total)  # type: ignore[index]
+                self._progress.update(self._task, completed=self._progress.tasks[self._task].total)
             self._task = self._progress.add_task(stage, total=total)
             self._stage = stage
         assert self._task is not None
-        self._progress.update(self._task, completed=done, description=f"{stage} {note}".strip()[:48])  # type: ignore[arg-type]
+        self._progress.update(self._task, completed=done, description=f"{stage} {note}".strip()[:48])
 
     @contextmanager
     def shown(self) -> Iterator[Bar]:

@@ -91,15 +91,12 @@ def export(
     bar = Bar()
     with bar.shown():
         bar.update("read recordings", 0, 1)
-        sessions = {
-            role: load_sessions(folder, [PACK], keep=lambda _, subject, people=tuple(people): subject in people)
-            for role, people in roles.items()
-            if role != "play"
-        }
+        people = {*roles["distil"], *roles["judge"]}
+        sessions = load_sessions(folder, [PACK], keep=lambda _, subject: subject in people)
         done = export_bundle(
             trained,
-            sessions["distil"],
-            sessions["judge"],
+            [session for session in sessions if session.subject in roles["distil"]],
+            [session for session in sessions if session.subject in roles["judge"]],
             out,
             private,
             name=name,
@@ -126,9 +123,8 @@ def export(
         for step in done.steps
     ]
     click.echo(table(rows, ("step", "size", "time", "zero-shot R@1", "calibrated", "log-feature LDA", "Hudgins LDA")))
-    click.echo(
-        f"Percent right per hop on {', '.join(roles['judge'])}; calibrated = one repetition of each action, as for both LDAs."
-    )
+    click.echo(f"Percent right per hop on {', '.join(roles['judge'])}.")
+    click.echo("Calibrated = one repetition of each action, as for both LDAs.")
     click.echo(f"Wrote {done.path} (sha256 {done.sha256[:16]}, signed with '{key}')")
     if is_dev_name(key):
         click.echo(

@@ -303,15 +303,13 @@ def query(
             )
         prototype = free_text_prototype(opened, None, action)
     else:
-        found = [{"recording": s.name, "nearest": find_descriptions(model, s, backend, top)} for s in streams]
+        found = [(s.name, find_descriptions(model, s, backend, top)) for s in streams]
         if as_json:
-            print_json(found)
+            print_json([{"recording": recording, "nearest": nearest} for recording, nearest in found])
             return
-        for row in found:
-            click.echo(row["recording"])
-            click.echo(
-                table([(f"{c:.3f}", a, names[a]) for a, c in row["nearest"]], ("cosine", "action", "description"))
-            )
+        for recording, nearest in found:
+            click.echo(recording)
+            click.echo(table([(f"{c:.3f}", a, names[a]) for a, c in nearest], ("cosine", "action", "description")))
         return
     stretches = find_stretches(model, streams, prototype, backend, top)
     if as_json:

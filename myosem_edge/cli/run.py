@@ -127,10 +127,18 @@ def tightened(limits: Limits, max_speed: float | None, max_force: float | None) 
         RefusedError: a wearer's limit is wider than the hand's.
     """
     wearer = {"max_speed": max_speed, "max_force": max_force}
-    try:
-        return limits.tightened(**{name: value for name, value in wearer.items() if value is not None})
-    except ValueError as error:
-        raise RefusedError("a wearer's limit can only be tighter", found=error) from error
+    given = {name: value for name, value in wearer.items() if value is not None}
+    for name, value in given.items():
+        present = getattr(limits, name)
+        if not 0 < value <= present:  # also what is not a number
+            option = "--" + name.replace("_", "-")
+            raise RefusedError(
+                "a wearer's limit can only be tighter than the hand's",
+                where=option,
+                found=f"{value:g}",
+                expected=f"at most {present:g}",
+            )
+    return limits.tightened(**given)
 
 
 def hand_limits(hand: HandLimits) -> Limits:

@@ -1,4 +1,4 @@
-"""Play a person through real bytes: emulated armband, calibrate, run, emulated hand; keep what is true and what was done."""
+"""Play a person through real bytes: emulated armband, calibrate, run, emulated hand; keep truth and deeds."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def load_person(folder: Path, subject: str) -> Person:
         lead, release, cut = (round(seconds * rate_hz) for seconds in (LEAD_S, RELEASE_S, REST_CUT_S))
         borders = np.concatenate(([0], np.flatnonzero(np.diff(label)) + 1, [len(label)]))
         filtered = BlockFilter(design_filter(rate_hz), 5).whole(emg.astype(np.float64))
-        for a, b in zip(borders[:-1], borders[1:], strict=True):
+        for a, b in pairwise(borders):
             gesture = int(label[a])
             if gesture == myo_readings8.REST:
                 if b - a > 2 * cut and recording.facts["gesture"] != myo_readings8.FREE_MOVEMENT:

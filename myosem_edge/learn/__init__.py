@@ -1,1 +1,1 @@
-"""The training side: data sets, text encoder, model, losses, training, evaluation. torch lives here and nowhere else."""
+"""The training side: data sets, text encoder, model, losses, training, evaluation. torch lives here alone."""

@@ -1,4 +1,4 @@
-"""A trained model as one safetensors file: weights, description projection, ring templates and provenance. No pickle."""
+"""A trained model as one safetensors file: weights, description projection, ring templates, provenance. No pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings by name from the command line onto frozen dataclasses: an unknown key is an error with the nearest valid one."""
+"""Settings by name onto frozen dataclasses: an unknown key is an error with the nearest valid one."""
 
 from __future__ import annotations
 

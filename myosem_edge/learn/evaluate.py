@@ -1,4 +1,7 @@
-"""The evaluation table: retrieval in both directions and calibrated accuracy, both LDA baselines beside, people as the unit."""
+"""The evaluation table: retrieval in both directions and calibrated accuracy, both LDA baselines beside it.
+
+People are the unit of every mean and interval.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,17 @@ from myosem_edge.runtime.discriminant import Lda
 
 RETRIEVERS = ("descriptions", "log-feature LDA", "Hudgins LDA")
 PLACEMENTS = {"as worn": False, "ring from one repetition": True}
+RETRIEVAL_COLUMNS = (
+    "placement",
+    "retriever",
+    "R@1 hop",
+    "R@1 execution",
+    "R@5 hop",
+    "MRR hop",
+    "mAP text→EMG hop",
+    "mAP text→EMG execution",
+    "R@1 hop minus descriptions",
+)
 POPULATION_STRIDE = 4  # every fourth hop is plenty for a population LDA
 
 People = dict[str, float]
@@ -191,8 +205,8 @@ def to_markdown(e: Evaluation) -> str:
         what = f"gallery {len(r.gallery)}, chance R@1 {r.chance:.1f}"
         lines += [f"**{r.dataset}**, {len(r.people)} people, {what}: {', '.join(r.gallery)}", ""]
         lines += [
-            "| placement | retriever | R@1 hop | R@1 execution | R@5 hop | MRR hop | mAP text→EMG hop | mAP text→EMG execution | R@1 hop minus descriptions |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| " + " | ".join(RETRIEVAL_COLUMNS) + " |",
+            "|---" * len(RETRIEVAL_COLUMNS) + "|",
         ]
         for placement, retrievers in r.values.items():
             ours = retrievers["descriptions"]["window"]["R@1"]

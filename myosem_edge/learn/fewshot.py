@@ -1,4 +1,4 @@
-"""Calibrated accuracy after a few repetitions of a new person, against both LDA baselines on exactly the same decisions."""
+"""Calibrated accuracy after a few repetitions of a new person, both LDA baselines on exactly the same decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retrieval and classification figures, and what may be said of them: balanced over actions, averaged over people, bootstrap over people."""
+"""Retrieval and classification figures: balanced over actions, averaged over people, bootstrap over people."""
 
 from __future__ import annotations
 

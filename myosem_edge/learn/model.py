@@ -2,7 +2,8 @@
 choice is a field of ModelConfig and can be switched off.
 
 Front (float): learned FIR bank shared over channels, learned spatial mixtures, power per 25 ms frame, logarithm.
-Activation-aware: a gate driven by the log power of each electrode opens or closes features with the level of contraction.
+Activation-aware: a gate driven by the log power of each electrode opens or closes features with the level of
+contraction.
 Body: residual blocks of depthwise causal convolutions over frames. Semantic queries: one per view of the descriptions,
 each attending over the most recent frames and landing in its own subspace of the shared space.
 """
@@ -97,12 +98,15 @@ class CausalBlock(nn.Module):
         self.mix = nn.Conv1d(width, width, 1, bias=False)
         self.norm_mix = nn.BatchNorm1d(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        d = self.dilation
+    def depthwise(self, x: Tensor) -> Tensor:
+        """The causal convolution of every channel by itself, (batch, width, frames) in and out."""
+        d, frames = self.dilation, x.shape[-1]
         padded = F.pad(x, (2 * d, 0))
-        frames = x.shape[-1]
-        y = sum(padded[..., k * d : k * d + frames] * self.taps[:, k, None] for k in range(3))
-        return x + self.norm_mix(self.mix(F.relu(self.norm_taps(y))))
+        oldest, older, now = (padded[..., k * d : k * d + frames] * self.taps[:, k, None] for k in range(3))
+        return oldest + older + now
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.norm_mix(self.mix(F.relu(self.norm_taps(self.depthwise(x)))))
 
 
 class Encoder(nn.Module):
@@ -120,10 +124,15 @@ class Encoder(nn.Module):
             self.recency = nn.Parameter(torch.linspace(-2.0, 0.0, config.query_frames).repeat(len(VIEWS), 1))
         self.view_weights = nn.Parameter(torch.zeros(len(VIEWS)))
 
+    @property
+    def causal_blocks(self) -> list[CausalBlock]:
+        """The body's blocks in order, with their type."""
+        return [block for block in self.blocks if isinstance(block, CausalBlock)]
+
     def hidden(self, x: Tensor) -> Tensor:
         """h (batch, frames, width)."""
         features, _ = self.front(x)
-        for block in self.blocks:
+        for block in self.causal_blocks:
             features = block(features)
         n = self.config.smooth_frames
         if n > 1:
@@ -169,12 +178,12 @@ class DescriptionProjection(nn.Module):
 
 
 def weigh_views(parts: Tensor, view_weights: Tensor) -> Tensor:
-    """(..., views, size) -> (..., views * size) of unit length, so that a dot product is the weighted mean of the views' cosines."""
+    """(..., views, size) -> unit (..., views * size): a dot product is the weighted mean of the views' cosines."""
     weights = torch.softmax(view_weights, dim=0).sqrt()
     return (F.normalize(parts, dim=-1) * weights[:, None]).flatten(-2)
 
 
 def _log_frame_power(x: Tensor, size: int) -> Tensor:
-    """Mean square over the last two frames at every frame, as a logarithm: (batch, c, samples) -> (batch, c, frames)."""
+    """Log mean square over the last two frames at every frame: (batch, c, samples) -> (batch, c, frames)."""
     power = F.avg_pool1d(x.square(), size)
     return torch.log(0.5 * (power + F.pad(power, (1, 0))[..., :-1]) + POWER_FLOOR)

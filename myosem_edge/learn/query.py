@@ -1,9 +1,10 @@
-"""Retrieval in both directions over recordings: which descriptions fit, and where in the recordings a description occurs."""
+"""Retrieval in both directions over recordings: which descriptions fit, and where a description occurs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ SMOOTH_HOPS = 12
 
 @dataclass(frozen=True)
 class Stream:
-    """One uninterrupted recording: samples (n, channels) and, where the file has them, the data set's own labels (n,)."""
+    """One uninterrupted recording: samples (n, channels) and, where the file has them, its own labels (n,)."""
 
     name: str
     samples: np.ndarray
@@ -30,7 +31,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a recording, its mean cosine to the description, and the label most of it carries ("" without labels)."""
+    """A part of a recording, its mean cosine to the description, and the label of most of it ("" without labels)."""
 
     recording: str
     start_s: float
@@ -64,7 +65,7 @@ def read_streams(path: Path, channels: int, rate_hz: float) -> Iterator[Stream]:
     if len(emg) < rate_hz or not np.isfinite(emg).all():
         raise InputError("is empty, shorter than a second, or not finite", where=path, found=f"{len(emg)} samples")
     borders = [0, len(emg)] if pointers is None else pointers.tolist()
-    for i, (a, b) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(borders)):
         if b - a >= rate_hz:
             yield Stream(f"{path.stem}[{i}]", emg[a:b].astype(np.float32), None if labels is None else labels[a:b])
 
@@ -78,7 +79,7 @@ def embeddings(model: Model, stream: Stream, backend: str) -> np.ndarray:
 
 
 def find_descriptions(model: Model, stream: Stream, backend: str, top: int) -> list[tuple[str, float]]:
-    """The descriptions nearest to the mean embedding of the recording's active half (rest says nothing of the action)."""
+    """The descriptions nearest to the mean embedding of the recording's louder half: rest tells nothing."""
     z = embeddings(model, stream, backend)
     size = model.filter.frame_samples
     power = np.square(model.filter.whole(stream.samples.astype(np.float64))).mean(axis=1)

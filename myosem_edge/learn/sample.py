@@ -18,7 +18,7 @@ from myosem_edge.files import write_atomic
 from myosem_edge.learn.splits import SHIPPED_HELD_OUT
 
 PACK = "myo_readings8"
-# Session 1 of people the shipped teacher was trained on: what the student is distilled and its constants are measured on.
+# People the shipped teacher was trained on: the student is distilled and its constants are measured on them.
 DISTIL = ("p10101", "p14478", "p21547", "p45612", "p66666", "p95142")
 # People whom neither teacher nor student has seen.
 JUDGES = tuple(subject for subject in SHIPPED_HELD_OUT if subject != "p12548")

@@ -1,4 +1,4 @@
-"""From recordings to what training and evaluation use: one session per donning, filtered, framed, labelled in catalogue ids."""
+"""From recordings to what training and evaluation use: one session a donning, filtered, framed, in catalogue ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_ACTION = -1
 
 @dataclass
 class Clip:
-    """One recording after the filter. x: (frames * frame_samples, channels) float32, unscaled, mirrored to a right arm."""
+    """One recording after the filter. x: (frames * frame_samples, channels) float32, unscaled, as of a right arm."""
 
     x: np.ndarray
     action: np.ndarray  # (frames,) index into the session's action ids, NO_ACTION where the label cannot be believed

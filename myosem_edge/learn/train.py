@@ -1,4 +1,7 @@
-"""Train the teacher: resumable, seeded, on CPU or GPU. Every step is a function of (seed, step), so a resumed run is the same run."""
+"""Train the teacher: resumable, seeded, on CPU or GPU.
+
+Every step is a function of (seed, step), so a resumed run is the same run.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluating linear discriminants. Fitting one is `calibration.heads`; there is one discriminant in the project, this one."""
+"""Evaluating linear discriminants, the only ones of the project. Fitting one is `calibration.heads`."""
 
 from __future__ import annotations
 

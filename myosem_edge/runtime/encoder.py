@@ -20,7 +20,7 @@ Histories = tuple[np.ndarray, ...]
 
 
 class Body(Protocol):
-    """The integer half: features (k, width) float32 and its u8 histories -> h, z before normalisation, next histories."""
+    """The integer half: features (k, width) float32 and u8 histories -> h, z before normalisation, next histories."""
 
     name: str
 
@@ -115,7 +115,7 @@ class EncoderState:
 
 @dataclass(frozen=True)
 class Encoded:
-    """k hops: h (k, width), unit z (k, embedding), log features (k, 3 * channels), mean scaled RMS of the last 250 ms (k,)."""
+    """k hops: h (k, width), unit z (k, embedding), log features (k, 3 * channels), mean scaled RMS of 250 ms (k,)."""
 
     h: np.ndarray
     z: np.ndarray

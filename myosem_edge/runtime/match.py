@@ -1,4 +1,4 @@
-"""From one encoded hop to one distribution over actions: the wearer's calibrated head and the description table together.
+"""From one encoded hop to one distribution over actions: the wearer's calibrated head and the description table.
 
 P(enrolled) says whether this looks like anything that was calibrated: logistic in the Mahalanobis distance to the
 nearest calibrated action and in how much better the best calibrated description fits than the best other one (semantic

@@ -122,7 +122,9 @@ class WearerInput:
         """Put the terminal back as it was. Idempotent; also called when the interpreter ends."""
         if self._saved is not None and self._fd is not None:
             with contextlib.suppress(OSError, termios.error):
-                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+                # Without waiting for output, which Ctrl-S may have halted; keys that nobody read are not for the shell.
+                termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
+                termios.tcflush(self._fd, termios.TCIFLUSH)
         self._fd = self._saved = None
         atexit.unregister(self.close)
 
@@ -130,8 +132,8 @@ class WearerInput:
         saved = termios.tcgetattr(fd)
         self._fd, self._saved = fd, saved
         atexit.register(self.close)
-        tty.setcbreak(fd, termios.TCSADRAIN)
+        tty.setcbreak(fd, termios.TCSANOW)
         changed = termios.tcgetattr(fd)
         # Ctrl-Z would stop the loop in mid-motion and leave the terminal changed; Ctrl-C still ends it properly.
         changed[6][termios.VSUSP] = b"\0"
-        termios.tcsetattr(fd, termios.TCSADRAIN, changed)
+        termios.tcsetattr(fd, termios.TCSANOW, changed)

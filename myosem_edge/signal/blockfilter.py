@@ -12,7 +12,7 @@ import numpy as np
 
 
 class BlockFilter:
-    """Filters frames `(frame_samples, channels)` causally. `sos` is scipy's second-order-section array `(sections, 6)`."""
+    """Filters frames `(frame_samples, channels)` causally. `sos` are scipy's second-order sections `(sections, 6)`."""
 
     def __init__(self, sos: np.ndarray, frame_samples: int) -> None:
         sos = np.atleast_2d(np.asarray(sos, dtype=np.float64))
@@ -40,14 +40,14 @@ class BlockFilter:
         return both[: self.frame_samples], both[self.frame_samples :]
 
     def frames(self, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Consecutive whole frames `(k * frame_samples, channels)` and the state before -> filtered samples, state after."""
+        """Consecutive frames `(k * frame_samples, channels)` and the state before -> filtered samples, state after."""
         out = np.empty(samples.shape)
         for i in range(0, len(samples), self.frame_samples):
             out[i : i + self.frame_samples], state = self.step(samples[i : i + self.frame_samples], state)
         return out, state
 
     def whole(self, samples: np.ndarray) -> np.ndarray:
-        """A recording `(n, channels)` from rest, frame by frame exactly as on the board; a last partial frame is dropped."""
+        """A recording `(n, channels)` from rest, frame by frame as on the board; a last partial frame is dropped."""
         frames = len(samples) // self.frame_samples
         return self.frames(samples[: frames * self.frame_samples], self.start(samples.shape[1]))[0]
 

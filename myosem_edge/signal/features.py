@@ -29,7 +29,7 @@ class FeatureState:
 
 
 def frame_sums(frames: np.ndarray, tail: np.ndarray) -> np.ndarray:
-    """Sums `(k, 5, channels)` of k consecutive frames `(k, samples, channels)`, continuing after `tail` `(2, channels)`."""
+    """Sums `(k, 5, channels)` of consecutive frames `(k, samples, channels)` that follow `tail` `(2, channels)`."""
     k, n, channels = frames.shape
     line = np.concatenate((tail, frames.reshape(k * n, channels)))
     slope = np.diff(line, axis=0)
@@ -40,7 +40,7 @@ def frame_sums(frames: np.ndarray, tail: np.ndarray) -> np.ndarray:
 
 
 def log_features(sums: np.ndarray, frame_samples: int) -> np.ndarray:
-    """`(..., 3 * channels)`: logarithms of MAV, waveform length and RMS per channel, from window sums `(..., 5, channels)`."""
+    """`(..., 3 * channels)`: log MAV, waveform length and RMS per channel, from window sums `(..., 5, channels)`."""
     mean = sums[..., :3, :] / (WINDOW_FRAMES * frame_samples)
     mav, wl, power = mean[..., 0, :], mean[..., 1, :], mean[..., 2, :]
     parts = (np.log(mav + LOG_FLOOR), np.log(wl + LOG_FLOOR), 0.5 * np.log(power + LOG_FLOOR**2))
@@ -55,12 +55,12 @@ def hudgins_features(sums: np.ndarray, frame_samples: int) -> np.ndarray:
 
 
 def step_window_sums(frames: np.ndarray, state: FeatureState) -> tuple[np.ndarray, FeatureState]:
-    """k new frames (k, samples, channels) -> sums (k, 5, channels) of the window that ends with each, and the next state."""
+    """New frames (k, samples, channels) -> sums (k, 5, channels) of the window that ends with each, the next state."""
     sums = np.concatenate((state.sums[1:], frame_sums(frames, state.tail)))
     windows = np.lib.stride_tricks.sliding_window_view(sums, WINDOW_FRAMES, axis=0).sum(axis=-1)
     return windows, FeatureState(frames[-1, -2:], sums[-WINDOW_FRAMES:])
 
 
 def window_sums(frames: np.ndarray) -> np.ndarray:
-    """Sums over the last WINDOW_FRAMES frames at every frame of a recording `(k, samples, channels)` -> `(k, 5, channels)`."""
+    """Sums over the last WINDOW_FRAMES at every frame of a recording `(k, samples, channels)` -> `(k, 5, channels)`."""
     return step_window_sums(frames, FeatureState.start(frames.shape[2]))[0]

@@ -16,7 +16,7 @@ POWER_FLOOR = 1e-3  # the same constant as in training: of the wearer's mean pow
 
 @dataclass(frozen=True)
 class FrontWeights:
-    """kernel (taps * channels, mixtures), oldest sample first; expand (mixtures, width); gate (channels, width) or None."""
+    """kernel (taps * channels, mixtures), oldest sample first; expand (mixtures, width); gate (channels, width)."""
 
     kernel: np.ndarray
     expand: np.ndarray
@@ -52,7 +52,7 @@ class FrontWeights:
 
 @dataclass(frozen=True)
 class FrontState:
-    """history (taps - 1, channels): the newest samples; power (mixtures,) and channel_power (channels,) of the last frame."""
+    """history (taps - 1, channels): newest samples; of the last frame power (mixtures,), channel_power (channels,)."""
 
     history: np.ndarray
     power: np.ndarray
@@ -68,7 +68,7 @@ class FrontState:
 
 
 def step_front(weights: FrontWeights, frames: np.ndarray, state: FrontState) -> tuple[np.ndarray, FrontState]:
-    """Canonical, scaled frames (k, frame_samples, channels) float32 -> features (k, width) float32 and the next state."""
+    """Canonical, scaled frames (k, frame_samples, channels) float32 -> features (k, width) float32, the next state."""
     k, n, channels = frames.shape
     line = np.concatenate((state.history, frames.reshape(k * n, channels)))
     windows = np.lib.stride_tricks.sliding_window_view(line, weights.taps, axis=0)  # (k * n, channels, taps)

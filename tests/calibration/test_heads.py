@@ -41,7 +41,7 @@ def test_shrinking_to_the_diagonal_respects_a_unit_of_each_feature_own(seed: int
     units = np.array([1.0, 3.0, 0.5, 2.0])
     # Only the ridge of 1e-6 of the mean variance knows the units.
     np.testing.assert_allclose(
-        fit_lda(units * x, y, 3).log_posteriors(units * x), fit_lda(x, y, 3).log_posteriors(x), atol=1e-3
+        fit_lda(units * x, y, 3).log_posteriors(units * x), fit_lda(x, y, 3).log_posteriors(x), rtol=1e-3, atol=1e-3
     )
 
 

@@ -53,14 +53,14 @@ def test_different_actions_pass_with_the_enrolment_of_enrol(
 @pytest.mark.sr("SR-16")
 def test_the_distance_is_judged_at_its_limit() -> None:
     require_separable(report(MIN_SEPARATION), confused(0.0), ACTIONS)
-    with pytest.raises(RefusedError, match="'fist' and 'hand_open' cannot be told apart .found distance 3.9"):
+    with pytest.raises(RefusedError, match=r"'fist' and 'hand_open' cannot be told apart \(found distance 3\.9"):
         require_separable(report(MIN_SEPARATION - 0.1), confused(0.0), ACTIONS)
 
 
 @pytest.mark.sr("SR-16")
 def test_the_confusion_is_judged_at_its_limit() -> None:
     require_separable(report(100.0), confused(MAX_CONFUSION), ACTIONS)
-    with pytest.raises(RefusedError, match="'rest' and 'fist' cannot be told apart .found 45% mistaken"):
+    with pytest.raises(RefusedError, match=r"'rest' and 'fist' cannot be told apart \(found 45% mistaken"):
         require_separable(report(100.0), confused(0.45), ACTIONS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_the_order_of_prompts_is_the_plan() -> None:
 def test_each_phase_lasts_as_long_as_it_says() -> None:
     play = Play(Plan(("fist",), hold_s=2.0, prepare_s=1.0, relax_s=0.5)).run()
     timed = [(at_s, prompt) for at_s, prompt in play.prompts if prompt.kind != "verdict"]
-    for (begin_s, prompt), (end_s, _) in zip(timed, timed[1:], strict=False):
+    for (begin_s, prompt), (end_s, _) in pairwise(timed):
         assert end_s - begin_s == pytest.approx(prompt.seconds, abs=TICK_S + 1e-6)
     assert play.session.plan.duration_s == 7.0
 

@@ -56,7 +56,7 @@ def test_a_new_profile_is_provisional_and_the_current_one_stays(store: Store, pr
 @pytest.mark.sr("SR-16")
 def test_nothing_is_current_before_it_is_accepted(store: Store, profile: Profile) -> None:
     fill(store, profile, provisional="a")
-    with pytest.raises(ProfileError, match="there is no current profile .*myosem-edge profile accept ada"):
+    with pytest.raises(ProfileError, match=r"there is no current profile .*myosem-edge profile accept ada"):
         store.load("ada")
     store.accept("ada")
     assert contents(store) == {"current": "a"}
@@ -134,7 +134,7 @@ def test_a_name_that_is_no_name_is_refused(store: Store, name: str) -> None:
 @pytest.mark.parametrize("verb", ["accept", "reject", "undo", "remove", "load"])
 def test_nobody_of_that_name(store: Store, profile: Profile, verb: str) -> None:
     store.save_provisional("bo", profile)
-    with pytest.raises(ProfileError, match="no profile called ada .found profiles: bo.*calibrate --profile ada"):
+    with pytest.raises(ProfileError, match=r"no profile called ada \(found profiles: bo.*calibrate --profile ada"):
         getattr(store, verb)("ada")
 
 
@@ -201,6 +201,23 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path, profile: Prof
         Store(tmp_path / "profiles").save_provisional("ada", profile)
     with pytest.raises(StorageError, match="cannot be read"):
         Store(tmp_path / "profiles").names()
+
+
+@pytest.mark.parametrize("verb", ["load", "accept", "remove"])
+def test_a_folder_or_file_that_may_not_be_opened_is_explained(
+    store: Store, profile: Profile, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    fill(store, profile, current="a", provisional="b")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        patch.setattr(os, "open", refuse)
+        with pytest.raises((ProfileError, StorageError), match=r"cannot be (read|changed): Permission denied"):
+            getattr(store, verb)("ada")
+    assert contents(store) == {"current": "a", "provisional": "b"}
 
 
 # The power is cut ahead of every change to the file system, one after the other.

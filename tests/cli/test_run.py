@@ -18,6 +18,10 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "attacks"))
+
+import bundle_forge as forge
+
 import myosem_edge.calibration.store
 from myosem_edge.bundle import write_bundle
 from myosem_edge.cli import run as module
@@ -29,7 +33,6 @@ from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
-from tests.attacks import bundle_forge as forge
 from tests.runtime.loop_bench import GRIPS, ScriptedDecoder, noise
 
 ROOT = Path(__file__).parents[2]
@@ -132,9 +135,10 @@ class TestRefusals:
         result = run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--grips", file)
         self.check(result, 3, str(file), "fist")
 
-    @pytest.mark.parametrize("speed", ["0", "1.5", "nan", "fast"])
-    def test_a_speed_that_is_none(self, home: Path, speed: str) -> None:
-        self.check(run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--max-speed", speed), 2)
+    @pytest.mark.parametrize(("speed", "exit_code"), [("0", 2), ("1.5", 2), ("fast", 2), ("nan", 7)])
+    def test_a_speed_that_is_none(self, home: Path, speed: str, exit_code: int) -> None:
+        result = run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--max-speed", speed)
+        self.check(result, exit_code, "--max-speed")
 
     @pytest.mark.sr("SR-16")
     def test_a_limit_wider_than_the_hands(self) -> None:

@@ -273,6 +273,26 @@ class TestHandCable:
         bench.wait(30.0, until=lambda: bench.out.end is not None)
         assert isinstance(bench.out.end, DeviceError) and "silent" in str(bench.out.end)
 
+    def test_an_armband_that_goes_away_is_started_again_when_it_is_back(self) -> None:
+        bench = Bench()
+        bench.close()
+        bench.armband.faults = Faults(silent=True)
+        bench.wait(30.0, until=lambda: bench.loop.front_end.phase is Phase.FAILED)
+        assert bench.loop.front_end.phase is Phase.FAILED and bench.out.end is None
+        bench.armband.faults = Faults()
+        bench.wait(20.0, until=lambda: bench.loop.front_end.phase is Phase.STREAMING)
+        bench.wait(1.0)
+        assert bench.loop.front_end.phase is Phase.STREAMING and not bench.loop.armed
+        phases = [event["phase"] for event in bench.told("front end")]
+        assert "failed" in phases and phases[-1] == "streaming"
+
+    def test_a_hand_that_cannot_be_greeted_is_a_failure_and_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = Bench()
+        monkeypatch.setattr(bench.driver, "start", boom)
+        out = bench.loop.plugged(HAND, bench.now_s)
+        assert out.hand_out == () and not out.complete
+        assert bench.step().end is None and bench.verdict["status"] == "fault"
+
 
 class TestSR15Failures:
     @pytest.mark.sr("SR-15")

@@ -181,6 +181,12 @@ class TestListener:
         os.close(master)
 
 
+class TestLineView:
+    @pytest.mark.parametrize("event", [DECISION, HAND, {"event": "summary"}, {"event": "start"}])
+    def test_what_is_no_change_of_state_is_no_line(self, event: dict[str, Any]) -> None:
+        assert list(LineView().take(event)) == []
+
+
 class TestLiveView:
     def view(self, *events: dict[str, Any]) -> LiveView:
         self.now_s = 100.0
@@ -219,6 +225,18 @@ class TestLiveView:
         assert "good for long enough" in view.picture(80)[2]
         self.now_s += 5.0
         assert view.picture(80)[2] == ""
+
+    @pytest.mark.parametrize(
+        ("event", "text"),
+        [
+            ({"event": "failure", "error": "decoder: no"}, "decoder: no"),
+            ({"event": "link", "device": "hand", "state": "lost", "why": "gone"}, "hand lost gone"),
+        ],
+    )
+    def test_trouble_is_told_in_a_sentence(self, event: dict[str, Any], text: str) -> None:
+        assert self.view(VERDICT, event).picture(80)[2] == text
+        fault = VERDICT | {"status": "fault", "sentence": "Part failed.", "fault": "decoder: no"}
+        assert "Part failed. (decoder: no)" in self.view(fault).picture(80)[0]
 
     def test_it_is_drawn_in_place_and_not_too_often(self) -> None:
         view = self.view(VERDICT)

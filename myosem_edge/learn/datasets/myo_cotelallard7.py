@@ -1,4 +1,7 @@
-"""MyoArmbandDataset (Côté-Allard et al. 2019, GPL-3.0): 7 gestures, clean five-second holds. Evaluation only for shipped weights."""
+"""MyoArmbandDataset (Côté-Allard et al. 2019, GPL-3.0): 7 gestures, clean five-second holds.
+
+Weights that ship are never trained on it.
+"""
 
 from __future__ import annotations
 

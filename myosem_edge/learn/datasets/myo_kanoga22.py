@@ -1,4 +1,4 @@
-"""Kanoga long-term armband data (Apache-2.0): 22 motions, 15 days in three placements of the ring, cut 1.5 s segments."""
+"""Kanoga long-term armband data (Apache-2.0): 22 motions, 15 days in three ring placements, cut 1.5 s segments."""
 
 from __future__ import annotations
 

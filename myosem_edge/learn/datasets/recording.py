@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def read_pack(path: Path, *, dataset: str, montage: Montage, scale: float) -> It
             expected=f"0..{len(emg)}",
         )
     fields = {name[4:]: values for name, values in arrays.items() if name.startswith("rec_") and name != "rec_ptr"}
-    for i, (a, b) in enumerate(zip(pointers[:-1], pointers[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(pointers)):
         yield Recording(
             dataset=dataset,
             subject=path.stem,

@@ -1,0 +1,73 @@
+# Everything a developer types. Each target sets itself up on a machine that has only Python 3.11 or later and pip.
+# make PYTHON=/path/to/python3 chooses the interpreter of the environment.
+
+VENV = .venv
+BIN = $(VENV)/bin
+LOG = build/test.log
+# One thread: two busy cores are slower with two, and the numbers then do not depend on the machine.
+RUN = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST = pytest --durations=5
+
+.PHONY: help demo test test-full test-long lint docs clean
+
+help:
+	@echo 'make demo       the whole chain without hardware: export, calibrate, run, report'
+	@echo 'make test       style, types, tests, coverage'
+	@echo 'make test-full  the same, and what needs packages of the system or takes some minutes more'
+	@echo 'make test-long  soak, full fuzz, mutants: hours'
+	@echo 'make lint       style and types alone'
+	@echo 'make docs       make docs/cli.md anew'
+	@echo 'make clean      remove the environment and everything that was made; the working tree stays'
+
+demo: $(VENV)/.stamp-demo
+	$(RUN) myosem_edge demo
+
+lint: $(VENV)/.stamp-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.stamp-demo
+	$(RUN) myosem_edge.cli.reference --write
+
+# The closing lines name what was skipped: a green run that skipped something has not tested it.
+test: $(VENV)/.stamp-test
+	@begun=$$(date +%s) && $(MAKE) --no-print-directory lint && mkdir -p build && rm -f build/status && \
+	$(RUN) coverage erase && \
+	{ { $(RUN) coverage run -m $(PYTEST) -m 'not full and not long'; echo $$? > build/status; } 2>&1 | tee $(LOG); } && \
+	test "$$(cat build/status)" = 0 && \
+	$(RUN) coverage combine --quiet && \
+	$(RUN) coverage report --include='*/runtime/gate.py' --fail-under=100 && \
+	$(RUN) coverage report && \
+	echo && echo 'Skipped:' && { grep -E '^(SKIPPED|XFAIL)' $(LOG) || echo '  nothing'; } && \
+	tail -n 1 $(LOG) && echo "make test took $$(( ($$(date +%s) - begun) / 60 )) min $$(( ($$(date +%s) - begun) % 60 )) s"
+
+# pytest's exit code 5 says that no test was chosen, which is no failure here.
+test-full: test
+	@$(RUN) $(PYTEST) -m 'full and not long' || test $$? -eq 5
+
+test-long: $(VENV)/.stamp-test
+	@$(RUN) $(PYTEST) -m long --timeout=0 || test $$? -eq 5
+
+$(VENV)/.stamp-venv:
+	@for each in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+		if "$$each" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1; then \
+			echo "Environment: $(VENV), made by $$each" && "$$each" -m venv $(VENV) && touch $@ && exit 0; exit 1; \
+		fi; \
+	done; \
+	echo 'Python 3.11 or later with its venv module is needed and was not found.' >&2; \
+	echo 'Install it (Debian, Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3' >&2; \
+	exit 1
+
+$(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml constraints.txt
+	@echo 'Installing myosem-edge[train] (some minutes the first time)'
+	@$(PIP) -e '.[train]' && touch $@
+
+$(VENV)/.stamp-test: $(VENV)/.stamp-venv pyproject.toml constraints.txt tests/peers.txt
+	@echo 'Installing myosem-edge[train,dev] and the peers (some minutes the first time)'
+	@$(PIP) -e '.[train,dev]' && $(PIP) --no-deps -r tests/peers.txt && touch $@ $(VENV)/.stamp-demo
+
+clean:
+	rm -rf $(VENV) build dist demo-report *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,219 @@
+"""Whole streams through decoder, shaper and gate on a virtual clock: delay from EMG onset, wrong grips, false activations.
+
+Steady holds flatter an encoder; a wearer lives in transitions. Every cue after the calibrated repetition counts, with the
+gate included and at one operating point. The LDA row replaces the calibrated head by a log-feature discriminant fitted
+on the same repetition, everything behind it unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from myosem_edge.calibration.enrol import NONE, Labelled, enrol
+from myosem_edge.firmware_bridge.frontends.base import Chunk
+from myosem_edge.learn.datasets.recording import Recording
+from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.decoder import Decoder, Model
+from myosem_edge.runtime.discriminant import Lda
+from myosem_edge.runtime.gate import Command, Inputs, Limits, State, Wearer, step
+from myosem_edge.runtime.grips import GripMap
+from myosem_edge.runtime.match import Enrolment
+from myosem_edge.runtime.shaper import ShaperState, shape
+from myosem_edge.signal.onset import find_onset
+
+REACTION_S, RELEASE_S = 0.75, 0.1  # of the calibrated hold that are not used, as on the board
+HOLD_S = 3.0
+AFTERGLOW_S = 1.0  # after a cue people are still letting go: neither the action nor rest
+LATEST_ONSET_S = 1.5
+SEARCH_S = 1.5  # a right command later than this after the onset is a miss
+LEAD_S = 1.0
+REST = "rest"
+
+
+@dataclass
+class StreamResult:
+    """What one person's session amounted to. Times in seconds from EMG onset; None = not within SEARCH_S."""
+
+    delays_s: list[float | None] = field(default_factory=list)
+    right_hops: list[float] = field(default_factory=list)  # share of decisions in the steady part of each cue
+    wrong_grips: int = 0  # other grips commanded during a cue
+    cues: int = 0
+    rest_s: float = 0.0
+    rest_events: int = 0  # grips newly commanded while at rest
+    free_s: float = 0.0
+    free_events: int = 0  # in the stream of small free movements, where nothing is asked for
+
+
+def calibration_data(recordings: Sequence[Recording], names: dict[int, str], repetition: int = 1) -> Labelled:
+    """One hold of each action, cut as a prompted session cuts it: each with the stream before it, joined."""
+    actions = (REST, *dict.fromkeys(names[r.facts["gesture"]] for r in recordings if r.facts["gesture"] != 0))
+    parts, labels = [], []
+    size = 5
+    rest_taken = False
+    for recording in recordings:
+        rate_hz = recording.montage.rate_hz
+        rows = np.flatnonzero(recording.repetition == repetition)
+        if recording.facts["gesture"] == 0 or not len(rows):
+            continue
+        begin, end = int(rows[0]), min(int(rows[-1]) + 1, int(rows[0]) + round(HOLD_S * rate_hz))
+        first = max(0, begin - round(2.5 * rate_hz))
+        stretch = recording.emg[first : first + (end - first) // size * size]
+        label = np.full(len(stretch) // size, NONE)
+        a, b = begin + round(REACTION_S * rate_hz), end - round(RELEASE_S * rate_hz)
+        label[(a - first) // size : (b - first) // size] = actions.index(names[recording.facts["gesture"]])
+        if not rest_taken:  # one rest, from the first recording, as one prompt would give
+            quiet = (begin - first) // size - round(0.25 * rate_hz) // size
+            label[max(0, quiet - round(2.0 * rate_hz) // size) : quiet] = 0
+            rest_taken = True
+        parts.append(stretch)
+        labels.append(label)
+    hops = np.concatenate(labels)
+    return Labelled(np.concatenate(parts), hops, np.full(len(hops), repetition), actions)
+
+
+class LdaDecoder(Decoder):
+    """The peer: the same stream and the same gate, decided by the log-feature discriminant alone."""
+
+    def __init__(self, model: Model, enrolment: Enrolment, *, backend: str = "onnxruntime") -> None:
+        nothing = Lda(np.zeros_like(enrolment.head_h.means), enrolment.head_h.precision)
+        super().__init__(model, replace(enrolment, head_h=nothing), backend=backend)
+        head = self.matcher
+        rows = head.gallery.rows(enrolment.actions)
+        constants = model.operating_point.match
+
+        def match(encoded: object) -> tuple[np.ndarray, np.ndarray]:
+            logs = enrolment.head_log.log_posteriors(encoded.log_features)  # type: ignore[attr-defined]
+            scaled = logs / constants.head_temperature * 2.0  # one discriminant instead of two summed
+            scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+            p = np.zeros((len(logs), len(head.gallery.ids)))
+            p[:, rows] = scaled / scaled.sum(axis=1, keepdims=True)
+            return p, np.ones_like(p)
+
+        head.match = match  # type: ignore[method-assign]
+
+
+def play_person(
+    recordings: Sequence[Recording],
+    names: dict[int, str],
+    model: Model,
+    grips: GripMap,
+    *,
+    peer: bool = False,
+    backend: str = "onnxruntime",
+    repetition: int = 1,
+) -> StreamResult:
+    """Calibrate on one repetition of each action, then play every stream from rest."""
+    data = calibration_data(recordings, names, repetition)
+    enrolment, _ = enrol(model, data, mirrored=recordings[0].mirrored, backend=backend)
+    result = StreamResult()
+    for recording in recordings:
+        decoder = (LdaDecoder if peer else Decoder)(model, enrolment, backend=backend)
+        hops = list(_drive(recording, decoder, grips))
+        if recording.facts["gesture"] == 0:
+            result.free_s += len(recording.emg) / recording.montage.rate_hz
+            result.free_events += len(_events(hops, grips))
+        else:
+            _score(recording, names, hops, grips, model, result, repetition)
+    return result
+
+
+Hop = tuple[float, Decision, Command]
+
+
+def _drive(recording: Recording, decoder: Decoder, grips: GripMap) -> Iterator[Hop]:
+    """One recording through decoder, shaper and gate; armed as soon as the gate lets itself be armed."""
+    limits, whitelist = Limits(), grips.grips()
+    state, shaper, armed = State(), ShaperState(), False
+    rate_hz, size = recording.montage.rate_hz, decoder.encoder.frame_samples
+    for first in range(0, len(recording.emg) - size + 1, size):
+        now_s = 1000.0 + (first + size) / rate_hz
+        for decision in decoder.feed(Chunk(recording.emg[first : first + size], first, now_s)):
+            shaper, request = shape(shaper, decision, grips, limits, now_s, state.command)
+            state, command, _ = step(
+                state, Inputs(now_s, 0.0, 0.0, 0, request, Wearer(arm=not armed)), limits, whitelist
+            )
+            armed = state.armed
+            yield now_s - 1000.0, decision, command
+
+
+def _events(hops: Sequence[Hop], grips: GripMap) -> list[tuple[float, str]]:
+    """New closing grips: (time, grip); keep-alives, neutral and opening are none."""
+    found, last = [], ""
+    for time_s, _, command in hops:
+        now = command.grip or "" if command.kind == "grip" else ""
+        if now and now != last:
+            found.append((time_s, now))
+        last = now if command.kind != "neutral" else last if not now else now
+    return found
+
+
+def _score(
+    recording: Recording,
+    names: dict[int, str],
+    hops: Sequence[Hop],
+    grips: GripMap,
+    model: Model,
+    result: StreamResult,
+    calibrated: int,
+) -> None:
+    rate_hz = recording.montage.rate_hz
+    label = recording.label
+    filtered = model.filter.whole(recording.emg.astype(np.float64))
+    times = np.array([t for t, _, _ in hops])
+    decided = [d.action for _, d, _ in hops]
+    commands = [(t, c) for t, _, c in hops]
+    closing = _events(hops, grips)
+    borders = np.concatenate(([0], np.flatnonzero(np.diff(label)) + 1, [len(label)]))
+    action = names[recording.facts["gesture"]]
+    rule = grips.actions.get(action)
+    wanted = rule.grip if rule else None
+    for a, b in zip(borders[:-1], borders[1:], strict=True):
+        begin_s, end_s = a / rate_hz, b / rate_hz
+        if label[a] == 0:
+            quiet_from = begin_s + (AFTERGLOW_S if a else 1.5)
+            if end_s > quiet_from:
+                result.rest_s += end_s - quiet_from
+                result.rest_events += sum(quiet_from <= t < end_s for t, _ in closing)
+            continue
+        if int(recording.repetition[a]) == calibrated:
+            continue
+        lead = max(0, a - round(LEAD_S * rate_hz))
+        onset = find_onset(filtered[lead:b], rate_hz, slice(0, a - lead)) if a > lead else None
+        result.cues += 1
+        steady = (times >= begin_s + 0.75) & (times < end_s)
+        result.right_hops.append(float(np.mean([decided[i] == action for i in np.flatnonzero(steady)])))
+        result.wrong_grips += len({g for t, g in closing if begin_s <= t < end_s and g != wanted})
+        if onset is None or (lead + onset - a) / rate_hz > LATEST_ONSET_S or wanted is None:
+            continue
+        onset_s = (lead + onset) / rate_hz
+        right = [t for t, c in commands if onset_s <= t <= onset_s + SEARCH_S and _is(c, wanted)]
+        result.delays_s.append(right[0] - onset_s if right else None)
+
+
+def _is(command: Command, wanted: str) -> bool:
+    return command.kind == "open" if wanted == "open" else command.kind == "grip" and command.grip == wanted
+
+
+def pool(results: Sequence[StreamResult]) -> dict[str, float]:
+    """Figures over people: delays in ms, percent of cues reached, false activations per hour."""
+    delays = [d for r in results for d in r.delays_s]
+    found = np.array([d for d in delays if d is not None]) * 1000
+    rest_h, free_h = (sum(getattr(r, name) for r in results) / 3600 for name in ("rest_s", "free_s"))
+    return {
+        "onsets": len(delays),
+        "reached_percent": 100 * len(found) / max(len(delays), 1),
+        "delay_p50_ms": float(np.percentile(found, 50)) if len(found) else float("nan"),
+        "delay_p90_ms": float(np.percentile(found, 90)) if len(found) else float("nan"),
+        "right_in_holds_percent": 100 * float(np.mean([h for r in results for h in r.right_hops])),
+        "wrong_grips_per_cue": sum(r.wrong_grips for r in results) / max(sum(r.cues for r in results), 1),
+        "rest_per_h": sum(r.rest_events for r in results) / max(rest_h, 1e-9),
+        "rest_h": rest_h,
+        "free_per_h": sum(r.free_events for r in results) / max(free_h, 1e-9),
+        "free_h": free_h,
+    }
+
+
+Progress = Callable[[str, int, int], None]
