@@ -77,7 +77,7 @@ def members(
         "gallery": np.asarray(student.gallery, np.int32),
     }
     encoded = model.encoder(Fit(False, 0, scale)).whole(golden_samples)
-    golden = {
+    golden: dict[str, np.ndarray] = {
         "samples": golden_samples.astype(np.float32),
         "scale": scale.astype(np.float64),
         "h": encoded.h,

@@ -26,10 +26,12 @@ from myosem_edge.runtime.encoder import Encoded, Fit
 from myosem_edge.runtime.match import Enrolment, MatchConstants, enrolled_evidence, head_scores
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 
-SMOOTHING_HOPS = 3  # 75 ms: a single odd hop does not count, an onset is hardly delayed
+SMOOTHING_HOPS = 2  # a single odd hop does not count, and an onset is hardly delayed
 SETTLE_HOPS = 15  # receptive field of the encoder and window of the features are full by then
 MIN_MARGIN = 0.1
+MIN_LEVEL = 0.3  # of a comfortable contraction: relaxed muscles tremble below this
 COSINE_PERCENTILE = 5.0  # of true actions: one in twenty honest matches may be called unknown
+KNOWN_PERCENTILE = 5.0  # of calibrated actions: so many honest hops may look like none of them
 HIDDEN_ACTIONS = 2  # actions kept out of an enrolment to learn what an unknown action looks like
 REST = "rest"
 
@@ -125,11 +127,15 @@ def operating_point(
             heads.append((head_scores(enrolment, e.h[own].astype(float), e.log_features[own]), truth))
     if not heads:
         raise InputError("no session has enough repetitions to measure the operating point")
-    bias, distance, text = _logistic(np.concatenate(evidence), np.concatenate(known))
+    facts, inside = np.concatenate(evidence), np.concatenate(known)
+    bias, distance, text = _logistic(facts, inside)
+    # The evidence must not cost more than KNOWN_PERCENTILE of what was calibrated, whatever it costs in rejection.
+    bias = round(bias - float(np.percentile(facts[inside] @ [bias, distance, text], KNOWN_PERCENTILE)), 4)
     own_cosine = np.concatenate([cosines[np.arange(len(truth)), truth] for cosines, truth in texts])
     return OperatingPoint(
         smoothing_hops=SMOOTHING_HOPS,
         min_margin=MIN_MARGIN,
+        min_level=MIN_LEVEL,
         settle_hops=SETTLE_HOPS,
         min_cosine=round(float(np.percentile(own_cosine, COSINE_PERCENTILE)), 4),
         typical_rms=round(float(np.median([session.scale.mean() for session in sessions])), 3),
@@ -148,14 +154,19 @@ def _enrolment(e: Embedded, ids: tuple[str, ...], hidden: set[int]) -> Enrolment
 
 
 def _temperature(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """What makes softmax probabilities honest: least negative log likelihood, every action the same weight."""
-    grid = np.geomspace(0.01, 30.0, 60)
+    """What makes softmax probabilities honest: least Brier score, every action the same weight.
+
+    Not the likelihood: a discriminant fitted on seconds is now and then wrong with great confidence, and the logarithm
+    would pay for those few hops with the confidence of all others.
+    """
+    grid = np.geomspace(0.01, 100.0, 60)
     loss = np.zeros(len(grid))
     for scores, truth in pairs:
-        counts = np.bincount(truth)
-        weight = 1.0 / counts[truth]
+        weight = 1.0 / np.bincount(truth)[truth]
+        wanted = np.eye(scores.shape[1])[truth]
         for i, t in enumerate(grid):
-            loss[i] -= (weight * log_softmax(scores / t)[np.arange(len(truth)), truth]).sum() / weight.sum()
+            error = np.square(np.exp(log_softmax(scores / t)) - wanted).sum(axis=1)
+            loss[i] += (weight * error).sum() / weight.sum()
     return round(float(grid[loss.argmin()]), 4)
 
 

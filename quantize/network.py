@@ -119,11 +119,10 @@ class IntBody:
         for i, dilation in enumerate(tensors["body.dilations"]):
             own = {name: tensors[f"body.{i}.{name}"] for name in (*ARRAYS, *SCALES)}
             mid, branch, out = (_unpack(own[name]) for name in SCALES)
-            taps, mix = (
-                (own["taps"], own["taps_step"], own["taps_bias"]),
-                (own["mix"], own["mix_step"], own["mix_bias"]),
+            taps, taps_step, taps_bias, mix, mix_step, mix_bias = (own[name] for name in ARRAYS)
+            blocks.append(
+                IntBlock(int(dilation), taps, taps_step, taps_bias, mid, mix, mix_step, mix_bias, branch, out)
             )
-            blocks.append(IntBlock(int(dilation), *taps, mid, *mix, branch, out))
         return cls(
             _unpack(tensors["body.inlet"]),
             tuple(blocks),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,5 +76,5 @@ class Bar:
 
     @contextmanager
     def shown(self) -> Iterator[Bar]:
-        with self._progress if self._live else open(os.devnull):  # noqa: PTH123 - a context that does nothing
+        with self._progress if self._live else nullcontext():
             yield self

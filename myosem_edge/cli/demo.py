@@ -44,7 +44,8 @@ def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.bundle import bundle_from
     from myosem_edge.demo.play import Stage
-    from myosem_edge.demo.report import grip_table, summarise, write_report
+    from myosem_edge.demo.report import grip_table, write_report
+    from myosem_edge.demo.summary import summarise
     from myosem_edge.demo.wearer import load_person
     from myosem_edge.learn.sample import sample_folder, sample_roles
     from myosem_edge.runtime.grips import load_grip_map
@@ -76,7 +77,7 @@ def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
     text, picture = write_report(out, session, summary, grips, f"Demonstration on {subject}", export_table)
     click.echo(table(grip_table(grips, summary.actions), ("action", "grip", "threshold", "why")))
     click.echo(
-        "meaning: the grip follows from what the action is; chosen: picked, since armband data are mostly wrist actions.\n"
+        "meaning: the grip follows from what the action is; chosen: picked, these data being mostly of the wrist.\n"
     )
     delays = sorted(summary.delays_s)
     median = f"{1000 * delays[len(delays) // 2]:.0f} ms" if delays else "none"
@@ -84,7 +85,7 @@ def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
         f"Right command in {len(delays)} of {len(summary.outcomes)} executions, median delay from EMG onset {median};"
     )
     click.echo(
-        f"{summary.right_hops:.0f} % of decisions right; {summary.at_rest} grips commanded in {summary.rest_s:.0f} s of rest."
+        f"{summary.right_hops:.0f} % of decisions right; {summary.at_rest} grips in {summary.rest_s:.0f} s of rest."
     )
     click.echo(f"Wrote {text} and {picture} after {time.monotonic() - begun:.0f} s.\n")
     click.echo("Next:")

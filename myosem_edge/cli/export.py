@@ -8,6 +8,7 @@ import click
 
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import Bar, one_thread, shipped_teacher
+from myosem_edge.errors import InputError
 
 
 @click.command()
@@ -83,7 +84,7 @@ def export(
     roles = sample_roles(folder)
     trained = Trained.load(teacher or shipped_teacher())
     grip_map = load_grip_map(grips or default_grips_path(), load_catalogue().ids, load_catalogue().grips)
-    private = ensure_dev_key() if key == "dev" else load_private(key)
+    private = None if key == "dev" else load_private(key)
     if dry_run:
         click.echo(f"would distil {size} from {trained.family} on {len(roles['distil'])} people in {steps} steps,")
         click.echo(f"judge on {', '.join(roles['judge'])}, sign with '{key}' and write {out}")
@@ -93,12 +94,14 @@ def export(
         bar.update("read recordings", 0, 1)
         people = {*roles["distil"], *roles["judge"]}
         sessions = load_sessions(folder, [PACK], keep=lambda _, subject: subject in people)
+        if absent := sorted(people - {session.subject for session in sessions}):
+            raise InputError("roles.json names people without recordings", where=folder, found=", ".join(absent))
         done = export_bundle(
             trained,
             [session for session in sessions if session.subject in roles["distil"]],
             [session for session in sessions if session.subject in roles["judge"]],
             out,
-            private,
+            private or ensure_dev_key(),
             name=name,
             version=bundle_version,
             grips=grip_map,

@@ -202,11 +202,16 @@ def evaluate(
             catalogue=catalogue,
             progress=lambda who: bar.update("read recordings", 0, 1, who),
         )
-        if datasets:
-            judged = {s.person for s in split.judged(sessions) if s.dataset in datasets}
-            trains = {s.person for s in split.training(sessions, catalogue)}
-            sessions = [s for s in sessions if s.person in judged | trains]
-        result = run_evaluation(trained, split, sessions, catalogue, load_table(), budgets=budgets, progress=bar.update)
+        result = run_evaluation(
+            trained,
+            split,
+            sessions,
+            catalogue,
+            load_table(),
+            budgets=budgets,
+            datasets=datasets,
+            progress=bar.update,
+        )
     text = to_markdown(result)
     if out is not None:
         write_atomic(out / "evaluation.md", text.encode())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from myosem_edge.errors import InputError
 from myosem_edge.learn.sessions import Session
 
 
@@ -16,9 +17,9 @@ class AugmentConfig:
     """Nuisances of wearing an armband, drawn once per session and batch (an episode shares them)."""
 
     ring_jitter: int = 1  # electrodes either way
-    gain_sigma: float = 0.3  # of the natural logarithm, per channel
-    mixing: float = 0.5  # largest share of a neighbouring electrode: rotation by a fraction
-    noise: float = 0.1  # of the wearer's own RMS, white
+    gain_sigma: float = 0.2  # of the natural logarithm, per channel
+    mixing: float = 0.4  # largest share of a neighbouring electrode: rotation by a fraction
+    noise: float = 0.0  # of the wearer's own RMS, white
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ class Sampler:
         """x (count, ways, 1 + queries, channels, samples), action (count, ways).
 
         Entry 0 of the third axis is the support repetition, the others are other repetitions of the same session.
+
+        Raises:
+            InputError: no session has enough actions with enough repetitions.
         """
         able = [
             s
@@ -79,7 +83,10 @@ class Sampler:
             if sum(len(repetitions) > queries for repetitions in actions.values()) >= ways
         ]
         if not able:
-            raise ValueError(f"no session has {ways} actions with {queries + 1} repetitions")
+            raise InputError(
+                f"no session has {ways} actions with {queries + 1} repetitions",
+                todo="Choose fewer ways or queries, or other recordings",
+            )
         weight = self._weight[able] / self._weight[able].sum()
         xs, labels = [], []
         for _ in range(count):

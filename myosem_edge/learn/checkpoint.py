@@ -66,14 +66,17 @@ class Trained:
         tensors, header = read_tensors(path)
         if header.get("schema") != SCHEMA:
             raise InputError("unknown checkpoint schema", where=path, found=header.get("schema"), expected=SCHEMA)
-        encoder = Encoder(ModelConfig.from_dict(header["config"]))
-        encoder.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("encoder.")})
-        encoder.eval()
-        projection = DescriptionProjection.__new__(DescriptionProjection)
-        torch.nn.Module.__init__(projection)
-        projection.matrix = torch.nn.Parameter(tensors["projection.matrix"])
-        templates = dict(zip(header["ring_actions"], tensors["ring_templates"].numpy(), strict=True))
-        return cls(encoder, projection, tensors["text_mean"], templates, header["family"], header["provenance"])
+        try:
+            encoder = Encoder(ModelConfig.from_dict(header["config"]))
+            encoder.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("encoder.")})
+            encoder.eval()
+            projection = DescriptionProjection.__new__(DescriptionProjection)
+            torch.nn.Module.__init__(projection)
+            projection.matrix = torch.nn.Parameter(tensors["projection.matrix"])
+            templates = dict(zip(header["ring_actions"], tensors["ring_templates"].numpy(), strict=True))
+            return cls(encoder, projection, tensors["text_mean"], templates, header["family"], header["provenance"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch names a wrong shape a RuntimeError
+            raise InputError("is not a whole checkpoint", where=path, found=str(error).splitlines()[0]) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

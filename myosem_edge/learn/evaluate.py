@@ -14,6 +14,7 @@ import numpy as np
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.calibration.heads import fit_lda
+from myosem_edge.errors import InputError
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.embed import Embedded, Encode, embed, torch_encode, worn_shift
 from myosem_edge.learn.fewshot import BUDGETS, HEADS, few_shot
@@ -84,13 +85,35 @@ def evaluate(
     table: DescriptionTable,
     *,
     budgets: Sequence[str] = BUDGETS,
+    datasets: Sequence[str] = (),
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Evaluation:
     """Judge on the split's judged people. Input scale: RMS of the session's unlabelled signal for retrieval, of the
-    calibration repetitions for few-shot. The population LDAs see exactly the people the encoder was trained on."""
+    calibration repetitions for few-shot. The population LDAs see exactly the people the encoder was trained on.
+    `datasets` narrows who is judged; `sessions` must hold everyone, because folds are counted over all people.
+
+    Raises:
+        InputError: nobody to judge or to fit the population baselines on, or a judged person was trained on.
+    """
     ids = catalogue.ids
     encode = torch_encode(trained)
     training, judged = split.training(sessions, catalogue), split.judged(sessions)
+    if datasets:
+        judged = [session for session in judged if session.dataset in datasets]
+    if not training or not judged:
+        raise InputError(
+            "an evaluation needs people who were trained on and people who were not",
+            found=f"{len(training)} and {len(judged)} sessions",
+            todo="Give the folder with every data set of the training",
+        )
+    trained_on = {f"{name}/{who}" for name, people in trained.provenance.get("people", {}).items() for who in people}
+    both = sorted(trained_on & {session.person for session in judged})
+    if both and split.kind != "repetition":
+        raise InputError(
+            "a judged person was trained on",
+            found=", ".join(both[:5]),
+            todo="Give the folder of the training: folds are counted over the people in it",
+        )
     population = _population(training, trained, catalogue, progress)
     prototypes = trained.prototypes(table).numpy()
     result = Evaluation(split, len({s.person for s in training}), [], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -13,6 +14,7 @@ from safetensors.numpy import load as load_tensors
 
 from myosem_edge.bundle import Bundle
 from myosem_edge.errors import InputError
+from myosem_edge.learn.datasets.recording import UNREADABLE, read_arrays, require_borders, require_emg
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Fit
 
@@ -49,25 +51,35 @@ def read_streams(path: Path, channels: int, rate_hz: float) -> Iterator[Stream]:
     Raises:
         InputError: unreadable, wrong number of channels, empty or not finite.
     """
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                emg, pointers = archive["emg"], archive["rec_ptr"] if "rec_ptr" in archive.files else None
-                labels = archive["label"] if "label" in archive.files else None
-        elif path.suffix == ".npy":
-            emg, pointers, labels = np.load(path, allow_pickle=False), None, None
-        else:
-            emg, pointers, labels = np.loadtxt(path, delimiter=",", ndmin=2), None, None
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"is not a readable recording ({error})", where=path, expected=".npz, .npy or .csv") from error
-    if emg.ndim != 2 or emg.shape[1] != channels:
-        raise InputError("wrong number of channels", where=path, found=emg.shape, expected=f"(samples, {channels})")
-    if len(emg) < rate_hz or not np.isfinite(emg).all():
-        raise InputError("is empty, shorter than a second, or not finite", where=path, found=f"{len(emg)} samples")
-    borders = [0, len(emg)] if pointers is None else pointers.tolist()
+    arrays = _arrays(path)
+    emg, labels = arrays["emg"], arrays.get("label")
+    require_emg(emg, channels, path)
+    if len(emg) < rate_hz:
+        raise InputError("is shorter than a second", where=path, found=f"{len(emg)} samples")
+    if labels is not None and (labels.shape != (len(emg),) or labels.dtype.kind not in "iu"):
+        raise InputError("label is not one whole number a sample", where=path, found=labels.shape, expected=len(emg))
+    borders = arrays.get("rec_ptr", np.array([0, len(emg)]))
+    require_borders(borders, len(emg), path)
     for i, (a, b) in enumerate(pairwise(borders)):
         if b - a >= rate_hz:
             yield Stream(f"{path.stem}[{i}]", emg[a:b].astype(np.float32), None if labels is None else labels[a:b])
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".npz":
+        arrays = read_arrays(path)
+        if "emg" not in arrays:
+            raise InputError("lacks arrays", where=path, found=", ".join(sorted(arrays)), expected="emg")
+        return arrays
+    try:
+        if path.suffix == ".npy":
+            with path.open("rb") as file:
+                return {"emg": np.lib.format.read_array(file, allow_pickle=False)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # numpy warns of an empty file, and it is refused below
+            return {"emg": np.loadtxt(path, delimiter=",", ndmin=2)}
+    except UNREADABLE as error:
+        raise InputError(f"is not a readable recording ({error})", where=path, expected=".npz, .npy or .csv") from error
 
 
 def embeddings(model: Model, stream: Stream, backend: str) -> np.ndarray:

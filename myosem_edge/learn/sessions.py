@@ -101,13 +101,15 @@ def sessions_of(recordings: Iterable[Recording], catalogue: Catalogue) -> list[S
         ids: dict[int, int] = {}
         clips, executions = [], 0
         for recording in group:
+            if len(recording.emg) < size:
+                continue  # not one decision long
             for gesture in np.unique(recording.label):
                 if int(gesture) not in ids:
                     ids[int(gesture)] = index[catalogue.resolve(recording.dataset, int(gesture))]
             clip, executions = _clip(recording, filter_, ids, executions)
             clips.append(clip)
-        if scale_is_known := [clip for clip in clips if (clip.action >= 0).any()]:
-            scale = balanced_scale([(clip.x, clip.action) for clip in scale_is_known])
+        if labelled := [clip for clip in clips if (clip.action >= 0).any()]:
+            scale = balanced_scale([(clip.x, clip.action) for clip in labelled])
             sessions.append(Session(first.dataset, first.subject, name, first.montage, clips, scale))
     return sessions
 
@@ -141,7 +143,7 @@ def _clip(recording: Recording, filter_: BlockFilter, ids: dict[int, int], execu
     execution = np.zeros(frames, dtype=np.int64)
     execution[border] = 1
     execution = executions + np.cumsum(execution) - 1
-    after = int(execution[-1]) + 1 if frames else executions
+    after = int(execution[-1]) + 1
     execution[action == NO_ACTION] = NO_ACTION
     x = filter_.whole(emg).astype(np.float32)
     return Clip(x, action, repetition, execution, dict(recording.facts)), after

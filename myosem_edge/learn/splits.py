@@ -51,6 +51,17 @@ class Split:
                 raise InputError(f"'{value}' is not a {name}", expected=", ".join(known))
         if not 0 <= self.fold < FOLDS:
             raise InputError("no such fold", found=self.fold, expected=f"0 to {FOLDS - 1}")
+        if self.kind == "dataset" and self.held_dataset not in DATASETS[self.family]:
+            raise InputError(
+                "a data set must be held out",
+                found=self.held_dataset or "none",
+                expected=", ".join(DATASETS[self.family]),
+                todo="Name it with --held-dataset",
+            )
+        if self.kind != "dataset" and self.held_dataset:
+            raise InputError(
+                "only the split 'dataset' holds a data set out", found=f"{self.kind} with {self.held_dataset}"
+            )
         if self.family == "shipped" and self.kind != "people":
             raise InputError(
                 "the shipped model has one split",

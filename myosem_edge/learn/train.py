@@ -36,8 +36,8 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
-    steps: int = 1500
-    episodes: int = 8  # sessions per step
+    steps: int = 2000
+    episodes: int = 10  # sessions per step
     ways: int = 7
     queries: int = 2
     segment_frames: int = 26  # 0.65 s
@@ -46,7 +46,7 @@ class TrainConfig:
     text_rate: float = 0.1  # of the learning rate, for the description projection
     weight_decay: float = 0.02
     episodic_weight: float = 1.0
-    text_weight: float = 1.0
+    text_weight: float = 0.4
     checkpoint_every: int = 100
 
     def to_dict(self) -> dict[str, Any]:

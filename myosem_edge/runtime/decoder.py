@@ -18,7 +18,8 @@ from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.front import FrontWeights
 
 # Decoder's own reasons for not accepting; the gate has its own.
-SETTLING, UNKNOWN, AMBIGUOUS = "settling", "unknown", "ambiguous"
+SETTLING, UNKNOWN, AMBIGUOUS, WEAK = "settling", "unknown", "ambiguous", "weak"
+REST = "rest"
 MAX_FILL_SAMPLES = 20  # 100 ms at 200 Hz: a longer hole restarts the encoder instead of being papered over
 NEAREST = 3
 
@@ -30,6 +31,7 @@ class OperatingPoint:
     smoothing_hops: int  # mean of the joint distribution over so many hops
     min_margin: float  # in probability, to the runner-up
     min_cosine: float  # to the description, where no calibration vouches for the action
+    min_level: float  # of the wearer's comfortable contraction: below it, a calibrated action is not meant
     settle_hops: int  # after a cold start nothing is accepted
     typical_rms: float  # input scale while nobody has calibrated, in the front end's unit
     match: MatchConstants
@@ -161,6 +163,7 @@ class Decoder:
         action = ids[first]
         enrolled = self.enrolment is not None and action in self.enrolment.actions
         margin = float(probabilities[first] - probabilities[second])
+        level = self._level(rms, action)
         reason = ""
         if self._settled <= point.settle_hops:
             reason = SETTLING
@@ -168,6 +171,8 @@ class Decoder:
             reason = UNKNOWN
         elif margin < point.min_margin:
             reason = AMBIGUOUS
+        elif enrolled and action != REST and level < point.min_level:
+            reason = WEAK
         nearest = tuple((ids[i], float(cosines[i])) for i in np.argsort(cosines)[::-1][:NEAREST])
         return Decision(
             index=self._index,
@@ -179,7 +184,7 @@ class Decoder:
             source="calibrated" if enrolled else "description",
             accepted=not reason,
             reason=reason,
-            level=self._level(rms, action),
+            level=level,
             nearest=nearest,
         )
 

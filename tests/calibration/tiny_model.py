@@ -31,7 +31,7 @@ SOS = ((0.7156990690, -1.4313981379, 0.7156990690, 1.0, -1.3489677453, 0.5138285
 
 
 def constants() -> OperatingPoint:
-    return OperatingPoint(4, 0.2, 0.3, 15, 10.0, MatchConstants(0.05, 2.0, 1.0, -1.0, 1.0))
+    return OperatingPoint(4, 0.2, 0.3, 0.0, 15, 10.0, MatchConstants(0.05, 2.0, 1.0, -1.0, 1.0))
 
 
 def random_body(rng: np.random.Generator, width: int) -> IntBody:

@@ -16,7 +16,7 @@ START_CUT_S = 0.5
 
 
 def read(folder: Path, subject: str) -> Iterator[Recording]:
-    for recording in read_pack(folder / f"{subject}.npz", dataset=NAME, montage=MYO, scale=1.0):
+    for recording in read_pack(folder / f"{subject}.npz", dataset=NAME, montage=MYO, scale=1.0, facts=("set",)):
         if recording.facts["set"] != 0:
             continue  # Test0/Test1 repeat the protocol of the same people; one set per person keeps people balanced
         recording.usable[: round(START_CUT_S * MYO.rate_hz)] = False

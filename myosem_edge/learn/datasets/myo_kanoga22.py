@@ -14,7 +14,8 @@ COUNTS_PER_STEP = 128.0 / 2048.0  # stored as 1/2048 of full scale; the armband'
 
 
 def read(folder: Path, subject: str) -> Iterator[Recording]:
-    for recording in read_pack(folder / f"{subject}.npz", dataset=NAME, montage=MYO, scale=COUNTS_PER_STEP):
+    path = folder / f"{subject}.npz"
+    for recording in read_pack(path, dataset=NAME, montage=MYO, scale=COUNTS_PER_STEP, facts=("day",)):
         yield replace(recording, session=f"day{recording.facts['day']:02d}")
 
 

@@ -13,13 +13,14 @@ from myosem_edge.learn.datasets.recording import DataSet, Recording, drop_after_
 from myosem_edge.signal.montage import MYO
 
 NAME = "myo_readings8"
+FACTS = ("session", "hand", "gesture")
 REST = 0
 ACTIVE_CUT_S, REST_CUT_S = 0.75, 1.25
 FREE_MOVEMENT = 0  # the stream whose own gesture is "hibernation" also holds small free movements
 
 
 def read(folder: Path, subject: str) -> Iterator[Recording]:
-    for recording in read_pack(folder / f"{subject}.npz", dataset=NAME, montage=MYO, scale=1.0):
+    for recording in read_pack(folder / f"{subject}.npz", dataset=NAME, montage=MYO, scale=1.0, facts=FACTS):
         session = str(recording.facts["session"])
         recording = replace(recording, session=session, mirrored=bool(recording.facts["hand"]))
         recording = drop_after_change(recording, REST, ACTIVE_CUT_S, REST_CUT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,6 +13,9 @@ import numpy as np
 
 from myosem_edge.errors import InputError
 from myosem_edge.signal.montage import Montage
+
+# What damaged or foreign files make numpy raise.
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -61,38 +65,81 @@ def pack_subjects(folder: Path) -> list[str]:
     return found
 
 
-def read_pack(path: Path, *, dataset: str, montage: Montage, scale: float) -> Iterator[Recording]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Every array of an `.npz`, each decompressed once. Pickled objects are refused.
+
+    Raises:
+        InputError: missing, damaged, or not an .npz.
+    """
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("one array, no .npz")
+            return {name: archive[name] for name in archive.files}
+    except UNREADABLE as error:
+        raise InputError(f"is not a readable recording file ({error})", where=path) from error
+
+
+def require_emg(emg: np.ndarray, channels: int, where: Path) -> None:
+    """Raises:
+    InputError: not (samples, channels) of finite numbers, or empty.
+    """
+    if emg.ndim != 2 or emg.shape[1] != channels:
+        raise InputError("wrong shape of emg", where=where, found=emg.shape, expected=f"(samples, {channels})")
+    if emg.dtype.kind not in "iuf":
+        raise InputError("emg holds no real numbers", where=where, found=emg.dtype)
+    if len(emg) == 0 or not np.isfinite(emg).all():
+        raise InputError("emg is empty or not finite", where=where, found=f"{len(emg)} samples")
+
+
+def require_borders(pointers: np.ndarray, samples: int, where: Path) -> None:
+    """Raises:
+    InputError: recordings do not follow each other from the first sample to the last.
+    """
+    whole = pointers.ndim == 1 and len(pointers) > 1 and pointers.dtype.kind in "iu"
+    if not whole or pointers[0] != 0 or pointers[-1] != samples or (pointers[1:] < pointers[:-1]).any():
+        raise InputError(
+            "rec_ptr does not cover the samples",
+            where=where,
+            found=np.array2string(pointers, threshold=6),
+            expected=f"0 to {samples}, never falling",
+        )
+
+
+def read_pack(
+    path: Path, *, dataset: str, montage: Montage, scale: float, facts: tuple[str, ...] = ()
+) -> Iterator[Recording]:
     """Recordings of one subject's `.npz`, in file order. Labels are trusted everywhere; a data set narrows `usable`.
+
+    `facts` names the `rec_` arrays that the data set cannot do without.
 
     Raises:
         InputError: unreadable file, missing array, wrong channel count, non-finite or empty data.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}  # read once: every access decompresses again
-    except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
-        raise InputError(f"is not a readable recording file ({error})", where=path) from error
-    missing = {"emg", "label", "repetition", "rec_ptr"} - arrays.keys()
+    arrays = read_arrays(path)
+    missing = {"emg", "label", "repetition", "rec_ptr", *(f"rec_{name}" for name in facts)} - arrays.keys()
     if missing:
-        raise InputError("lacks arrays", where=path, found=sorted(arrays), expected=sorted(missing))
-    emg = arrays["emg"]
-    if emg.ndim != 2 or emg.shape[1] != montage.channels:
-        raise InputError("wrong shape of emg", where=path, found=emg.shape, expected=f"(samples, {montage.channels})")
-    if len(emg) == 0 or not np.isfinite(emg).all():
-        raise InputError("emg is empty or not finite", where=path, found=f"{len(emg)} samples")
-    if not len(emg) == len(arrays["label"]) == len(arrays["repetition"]):
         raise InputError(
-            "emg, label and repetition differ in length", where=path, found=len(arrays["label"]), expected=len(emg)
+            "lacks arrays", where=path, found=", ".join(sorted(arrays)), expected=", ".join(sorted(missing))
         )
-    pointers = arrays["rec_ptr"]
-    if pointers[0] != 0 or pointers[-1] != len(emg) or (np.diff(pointers) < 0).any():
-        raise InputError(
-            "rec_ptr does not cover the samples",
-            where=path,
-            found=f"{pointers[0]}..{pointers[-1]}",
-            expected=f"0..{len(emg)}",
-        )
+    emg, pointers = arrays["emg"], arrays["rec_ptr"]
+    require_emg(emg, montage.channels, path)
+    for name in ("label", "repetition"):
+        if arrays[name].shape != (len(emg),) or arrays[name].dtype.kind not in "iu":
+            raise InputError(
+                f"{name} is not one whole number a sample",
+                where=path,
+                found=f"{arrays[name].dtype} {arrays[name].shape}",
+                expected=f"({len(emg)},)",
+            )
+    require_borders(pointers, len(emg), path)
     fields = {name[4:]: values for name, values in arrays.items() if name.startswith("rec_") and name != "rec_ptr"}
+    for name, values in fields.items():
+        if values.shape != (len(pointers) - 1,):
+            raise InputError(
+                f"rec_{name} is not one value a recording", where=path, found=values.shape, expected=len(pointers) - 1
+            )
     for i, (a, b) in enumerate(pairwise(pointers)):
         yield Recording(
             dataset=dataset,

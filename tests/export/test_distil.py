@@ -1,0 +1,84 @@
+"""The student: smaller, the teacher's own front, and it learns what the teacher says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
+from myosem_edge.actions.table import load_table  # noqa: E402
+from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.export.distil import SIZES, DistilConfig, distil, student_config  # noqa: E402
+from myosem_edge.learn.batches import AugmentConfig  # noqa: E402
+from myosem_edge.learn.checkpoint import Trained  # noqa: E402
+from myosem_edge.learn.model import Encoder, ModelConfig  # noqa: E402
+from myosem_edge.learn.train import TrainConfig, train  # noqa: E402
+from tests.learn.conftest import made_up_session  # noqa: E402
+
+CONFIG = DistilConfig(
+    size="15k", steps=25, episodes=2, ways=4, augment=AugmentConfig(ring_jitter=0, mixing=0.0, noise=0.0)
+)
+
+
+def sessions() -> list:
+    return [made_up_session(seed, subject=f"s{seed}") for seed in range(2)]
+
+
+@pytest.fixture(scope="module")
+def small_teacher() -> Trained:
+    torch.set_num_threads(1)
+    config = TrainConfig(model=ModelConfig(width=48, mixtures=12, filters=3), steps=20, episodes=2, ways=4, queries=1)
+    return train(config, sessions(), load_catalogue(), load_table(), family="shipped", provenance={})
+
+
+def test_the_student_learns(small_teacher: Trained) -> None:
+    cosines: list[float] = []
+    distil(small_teacher, sessions(), load_table(), CONFIG, lambda step, numbers: cosines.append(numbers["cosine"]))
+    assert len(cosines) == CONFIG.steps
+    assert np.mean(cosines[-5:]) > np.mean(cosines[:3]) + 0.2
+    assert np.mean(cosines[-5:]) > 0.8
+
+
+def test_the_same_seed_is_the_same_student_and_leaves_the_teacher_alone(small_teacher: Trained) -> None:
+    before = {name: value.clone() for name, value in small_teacher.encoder.state_dict().items()}
+    short = replace(CONFIG, steps=3)
+    a, b = (distil(small_teacher, sessions(), load_table(), short) for _ in range(2))
+    other = distil(small_teacher, sessions(), load_table(), replace(short, seed=1))
+    assert all(torch.equal(v, b.encoder.state_dict()[name]) for name, v in a.encoder.state_dict().items())
+    assert not torch.equal(a.encoder.project.weight, other.encoder.project.weight)
+    assert all(torch.equal(v, before[name]) for name, v in small_teacher.encoder.state_dict().items())
+
+
+def test_descriptions_stay_where_the_teacher_put_them(small_teacher: Trained) -> None:
+    """A bundle holds the teacher's prototypes: student embeddings must be weighed by the same views."""
+    student = distil(small_teacher, sessions(), load_table(), replace(CONFIG, steps=2))
+    assert torch.equal(student.encoder.view_weights, small_teacher.encoder.view_weights)
+    assert torch.equal(student.prototypes(load_table()), small_teacher.prototypes(load_table()))
+    assert not student.encoder.training
+
+
+def test_the_student_starts_from_the_teachers_front(small_teacher: Trained) -> None:
+    still = replace(CONFIG, steps=1, learning_rate=0.0)
+    student = distil(small_teacher, sessions(), load_table(), still)
+    x = torch.randn(1, 8, 200)
+    with torch.no_grad():
+        ours, theirs = student.encoder.front.log_powers(x), small_teacher.encoder.front.log_powers(x)
+    assert torch.equal(ours[0], theirs[0])
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("15k", 15_000), ("50k", 50_000), ("120k", 120_000)])
+def test_a_size_is_what_its_name_says(size: str, parameters: int) -> None:
+    config = student_config(ModelConfig(), size)
+    assert config.width == SIZES[size] and not config.semantic_queries and config.smooth_frames == 1
+    assert (config.channels, config.embedding, config.taps) == (8, 128, 9)
+    found = sum(p.numel() for p in Encoder(config).parameters())
+    assert 0.7 * parameters < found < 1.3 * parameters
+
+
+def test_an_unknown_size_is_named() -> None:
+    with pytest.raises(InputError, match="'16k' is not a student size .expected 15k, 50k, 120k"):
+        student_config(ModelConfig(), "16k")

@@ -1,0 +1,124 @@
+"""Constants of the operating point: found where they were put, and what the integers cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
+from myosem_edge.actions.table import load_table  # noqa: E402
+from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.export.measure import (  # noqa: E402
+    COSINE_PERCENTILE,
+    _logistic,
+    _temperature,
+    int8_encode,
+    operating_point,
+)
+from myosem_edge.learn.embed import embed, torch_encode  # noqa: E402
+from myosem_edge.quantize.statistics import fold_front, quantise_body  # noqa: E402
+from myosem_edge.runtime.decoder import OperatingPoint  # noqa: E402
+from tests.learn.conftest import made_up_session  # noqa: E402
+
+IDS = load_catalogue().ids
+
+
+def honest(temperature: float, rows: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores whose softmax at `temperature` is exactly the distribution that the truth was drawn from."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0, 2.0, (rows, 5))
+    p = np.exp(scores)
+    p /= p.sum(axis=1, keepdims=True)
+    truth = (p.cumsum(axis=1) > rng.random((rows, 1))).argmax(axis=1)
+    return scores * temperature, truth
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 5.0])
+def test_the_temperature_that_was_put_in_comes_out(temperature: float) -> None:
+    found = _temperature([honest(temperature, seed=s) for s in range(3)])
+    assert found == pytest.approx(temperature, rel=0.2)  # the grid's step is 15 %
+
+
+def test_confident_and_wrong_needs_a_higher_temperature() -> None:
+    scores, truth = honest(1.0)
+    wrong = truth.copy()
+    wrong[::3] = (truth[::3] + 1) % 5
+    assert _temperature([(scores, wrong)]) > _temperature([(scores, truth)])
+
+
+def test_evidence_that_separates_gets_its_sign_and_noise_little_weight() -> None:
+    rng = np.random.default_rng(0)
+    known = rng.random(2000) < 0.2  # rare: both outcomes must weigh the same
+    x = np.stack((np.ones(2000), np.where(known, -1.0, 1.0) + rng.normal(0, 0.5, 2000), rng.normal(0, 1, 2000)), 1)
+    bias, distance, noise = _logistic(x, known)
+    assert distance < -1 and abs(noise) < 0.2 and abs(bias) < 0.5
+    right = ((x @ [bias, distance, noise]) > 0) == known
+    assert right[known].mean() > 0.9 and right[~known].mean() > 0.9
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 5))
+def test_any_evidence_gives_finite_weights(known: list[bool], seed: int) -> None:
+    x = np.random.default_rng(seed).normal(0, 3, (len(known), 3))
+    assert np.isfinite(_logistic(x, np.array(known))).all()
+
+
+@pytest.fixture(scope="module")
+def point(teacher: Any, sample: dict[str, list[Any]]) -> OperatingPoint:
+    prototypes, gallery = teacher.prototypes(load_table()).numpy(), list(range(8))
+    return operating_point(sample["distil"][:3], teacher, torch_encode(teacher), IDS, gallery, prototypes)
+
+
+def test_the_operating_point_of_real_people_makes_sense(point: OperatingPoint) -> None:
+    match = point.match
+    assert 0.01 < match.text_temperature < 5 and 0.5 < match.head_temperature < 99
+    assert match.enrolled_distance < 0  # farther from every calibrated action is less likely one of them
+    assert 1 < point.typical_rms < 60 and -1 < point.min_cosine < 1
+    assert OperatingPoint.from_dict(point.to_dict()) == point
+
+
+def test_the_cosine_threshold_lets_most_honest_matches_through(
+    teacher: Any, sample: dict[str, list[Any]], point: OperatingPoint
+) -> None:
+    prototypes = teacher.prototypes(load_table()).numpy()
+    rows = [embed(s, torch_encode(teacher)) for s in sample["distil"][:3]]
+    own = np.concatenate([(e.z * prototypes[e.action]).sum(axis=1) for e in rows])
+    passed = (own >= point.min_cosine).mean()
+    assert passed == pytest.approx(1 - COSINE_PERCENTILE / 100, abs=0.05)
+
+
+def test_people_with_too_few_repetitions_are_said(teacher: Any) -> None:
+    with pytest.raises(InputError, match="no session has enough repetitions"):
+        operating_point(
+            [made_up_session(repetitions=3)],
+            teacher,
+            torch_encode(teacher),
+            IDS,
+            list(range(8)),
+            teacher.prototypes(load_table()).numpy(),
+        )
+
+
+def test_integers_say_what_floats_say(exported: Any, teacher: Any, sample: dict[str, list[Any]]) -> None:
+    from myosem_edge.export.distil import DistilConfig, distil
+
+    people = sample["distil"][:2]
+    student = distil(teacher, people, load_table(), DistilConfig(size="15k", steps=3, episodes=2))
+    session = sample["judge"][0]
+    segments = [np.ascontiguousarray(s.canonical(c)[:2000].T)[None] for s in people for c in s.clips[1:]]
+    encode = int8_encode(
+        fold_front(student.encoder),
+        quantise_body(student.encoder, segments),
+        student.encoder.view_weights.detach().numpy(),
+    )
+    x = session.canonical(session.clips[3])
+    (h, z), (h8, z8) = torch_encode(student)(x), encode(x)
+    assert h.shape == h8.shape and z.shape == z8.shape and z8.dtype == np.float32
+    assert np.allclose(np.linalg.norm(z8, axis=1), 1.0, atol=1e-5)
+    assert (z * z8).sum(axis=1).mean() > 0.98

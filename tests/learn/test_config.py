@@ -1,0 +1,38 @@
+"""Settings from the command line: typed, nested, and never silently ignored."""
+
+import pytest
+
+pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.learn.config import configure  # noqa: E402
+from myosem_edge.learn.train import TrainConfig  # noqa: E402
+
+
+def test_values_reach_their_field_with_its_type() -> None:
+    config = configure(
+        TrainConfig(),
+        ["steps=7", "learning_rate=1", "model.semantic_queries=false", "model.dilations=[1,4]", "augment.noise=0.2"],
+    )
+    assert (config.steps, config.learning_rate, config.augment.noise) == (7, 1.0, 0.2)
+    assert isinstance(config.learning_rate, float)
+    assert config.model.semantic_queries is False and config.model.dilations == (1, 4)
+    assert config.ways == TrainConfig().ways
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("step=7", r"'step' is no setting.*Did you mean 'steps'\?"),
+        ("model.widht=7", r"'widht' is no setting.*Did you mean 'width'\?"),
+        ("steps", "a setting is KEY=VALUE"),
+        ("steps=many", "has another type .found str, expected int"),
+        ("steps=1.5", "has another type .found float, expected int"),
+        ("model.semantic_queries=1", "has another type .found int, expected bool"),
+        ("model=3", "names a group"),
+        ("steps.more=3", "names no group"),
+    ],
+)
+def test_a_wrong_setting_says_what_to_type(setting: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        configure(TrainConfig(), [setting])

@@ -1,0 +1,221 @@
+"""Embedding, few-shot and the evaluation table, on made-up people who are easy to decode."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
+from myosem_edge.actions.table import load_table  # noqa: E402
+from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.learn import fewshot  # noqa: E402
+from myosem_edge.learn.checkpoint import Trained  # noqa: E402
+from myosem_edge.learn.embed import SETTLE_FRAMES, Embedded, embed, torch_encode, worn_scale, worn_shift  # noqa: E402
+from myosem_edge.learn.evaluate import PLACEMENTS, RETRIEVERS, Evaluation, evaluate, to_markdown  # noqa: E402
+from myosem_edge.learn.fewshot import BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot  # noqa: E402
+from myosem_edge.learn.model import ModelConfig  # noqa: E402
+from myosem_edge.learn.sessions import NO_ACTION, Session  # noqa: E402
+from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split  # noqa: E402
+from myosem_edge.learn.train import TrainConfig, train  # noqa: E402
+from tests.learn.conftest import NAMES, made_up_session  # noqa: E402
+
+CATALOGUE = load_catalogue()
+SPLIT = Split("shipped", "people")
+TRAINED_ON = ["p10000", "p10101"]
+
+
+def people() -> list[Session]:
+    who = [*TRAINED_ON, *SHIPPED_HELD_OUT[:2]]
+    return [made_up_session(i, repetitions=6, subject=name, dataset="myo_readings8") for i, name in enumerate(who)]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    torch.set_num_threads(1)
+    config = TrainConfig(model=ModelConfig(width=32, mixtures=12, filters=3), steps=15, episodes=2, ways=4, queries=1)
+    return train(
+        config,
+        people()[:2],
+        CATALOGUE,
+        load_table(),
+        family="shipped",
+        provenance={"people": {"myo_readings8": TRAINED_ON}, "split": SPLIT.to_dict()},
+    )
+
+
+@pytest.fixture(scope="module")
+def result(trained: Trained) -> Evaluation:
+    return evaluate(trained, SPLIT, people(), CATALOGUE, load_table())
+
+
+def embedded(seed: int = 5) -> Embedded:
+    return embed(made_up_session(seed, repetitions=6), None)
+
+
+def test_only_believed_and_settled_decisions_are_judged() -> None:
+    session = made_up_session(repetitions=2)
+    session.clips[1].action[:] = NO_ACTION
+    e = embed(session, None)
+    expected = sum(int((clip.action[SETTLE_FRAMES:] != NO_ACTION).sum()) for clip in session.clips)
+    assert len(e.action) == expected == (2 * len(NAMES) - 1) * (40 - SETTLE_FRAMES)
+    assert e.h.shape == e.z.shape == (expected, 0)
+    assert (e.action != NO_ACTION).all() and (e.execution != NO_ACTION).all()
+
+
+def test_a_decision_is_the_encoders_at_that_frame(trained: Trained) -> None:
+    session = made_up_session(repetitions=1)
+    encode = torch_encode(trained)
+    e = embed(session, encode)
+    h, z = encode(session.canonical(session.clips[2]))
+    own = e.execution == session.clips[2].execution[-1]
+    assert np.array_equal(e.h[own], h[SETTLE_FRAMES:]) and np.array_equal(e.z[own], z[SETTLE_FRAMES:])
+    assert np.allclose(np.linalg.norm(e.z, axis=1), 1.0, atol=1e-5)
+
+
+def test_executions_are_means() -> None:
+    e = embedded()
+    mean, action = e.executions(e.log_features)
+    assert len(mean) == 6 * len(NAMES) and sorted(set(action)) == sorted(set(e.action))
+    assert np.allclose(mean[3], e.log_features[e.execution == np.unique(e.execution)[3]].mean(axis=0))
+
+
+def test_the_worn_scale_knows_only_the_calibrated_repetitions() -> None:
+    session = made_up_session(repetitions=4)
+    before = worn_scale(session, {1})
+    for clip in session.clips:
+        if clip.repetition[0] > 1:
+            clip.x *= 100
+    assert np.array_equal(worn_scale(session, {1}), before)
+    assert np.array_equal(worn_scale(session), session.scale)
+
+
+@pytest.mark.parametrize("shift", range(8))
+def test_the_ring_is_found_from_one_repetition(trained: Trained, shift: int) -> None:
+    session = made_up_session(9, shift=shift)
+    assert worn_shift(session, trained, CATALOGUE.ids, {1}) == shift
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_no_budget_touches_what_is_judged(budget: str) -> None:
+    e = embedded()
+    rows = budget_rows(e, budget)
+    assert not (rows & (e.repetition > TEST_AFTER)).any()
+    for action in np.unique(e.action):
+        own = rows & (e.action == action)
+        if budget == "1 s":
+            assert 0 < own.sum() <= ONE_SECOND_FRAMES and set(e.repetition[own]) == {1}
+        else:
+            assert set(e.repetition[own]) == set(range(1, int(budget) + 1))
+            assert len(np.unique(e.execution[own])) == int(budget)
+
+
+def test_budgets_grow() -> None:
+    e = embedded()
+    counts = [int(budget_rows(e, budget).sum()) for budget in ("1", "2", "3")]
+    assert counts == sorted(counts) and counts[0] < counts[2]
+
+
+def test_every_head_sees_the_same_rows(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three discriminants are fitted on the same labels; the calibrated head is made of two of them."""
+    fitted: list[np.ndarray] = []
+    real = fewshot.fit_lda
+
+    def spy(features: np.ndarray, labels: np.ndarray, classes: int) -> Any:
+        assert len(features) == len(labels)
+        fitted.append(labels)
+        return real(features, labels, classes)
+
+    monkeypatch.setattr(fewshot, "fit_lda", spy)
+    found = few_shot([made_up_session(7, repetitions=6)], trained, torch_encode(trained), CATALOGUE.ids, ["1"])
+    assert len(fitted) == 3 and all(np.array_equal(labels, fitted[0]) for labels in fitted)
+    assert list(found["1"]["window"]) == list(HEADS)
+
+
+def test_easy_people_are_decoded_after_one_repetition(trained: Trained) -> None:
+    found = few_shot([made_up_session(7, repetitions=6)], trained, torch_encode(trained), CATALOGUE.ids)
+    assert list(found) == list(BUDGETS)
+    for budget in BUDGETS:
+        for head in ("Hudgins LDA", "log-feature LDA", "calibrated head"):
+            assert found[budget]["window"][head]["made_up/s1"] > 95
+            assert found[budget]["execution"][head]["made_up/s1"] == 100
+
+
+def test_a_session_without_later_repetitions_is_not_judged(trained: Trained) -> None:
+    assert few_shot([made_up_session(7, repetitions=3)], trained, torch_encode(trained), CATALOGUE.ids, ["1"]) == {}
+
+
+def test_judged_people_alone_are_in_the_result(result: Evaluation) -> None:
+    (retrieval,) = result.retrieval
+    assert retrieval.people == tuple(sorted(f"myo_readings8/{who}" for who in SHIPPED_HELD_OUT[:2]))
+    assert result.trained_people == 2 and retrieval.chance == 100 / len(NAMES)
+    assert set(retrieval.gallery) == set(NAMES)
+    for placement in PLACEMENTS:
+        assert set(retrieval.values[placement]) == set(RETRIEVERS)
+        people_judged = retrieval.values[placement]["descriptions"]["window"]["R@1"]
+        assert set(people_judged) == set(retrieval.people)
+
+
+def test_the_population_baselines_decode_easy_people(result: Evaluation) -> None:
+    values = result.retrieval[0].values["as worn"]["log-feature LDA"]["window"]["R@1"]
+    assert min(values.values()) > 95
+
+
+def test_the_table_has_every_row(result: Evaluation) -> None:
+    text = to_markdown(result)
+    for placement in PLACEMENTS:
+        for retriever in RETRIEVERS:
+            assert f"\n| {placement} | {retriever} | " in text
+    for name in ("1 s", "1 repetition", "2 repetitions", "3 repetitions"):
+        assert f"\n| {name} | " in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("| as worn") or "placement" in line}
+    assert len(widths) == 1
+    assert "chance R@1 25.0" in text and "nan" not in text.lower()
+
+
+def test_the_json_is_strict_and_keeps_every_person(result: Evaluation) -> None:
+    again = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert Split(**again["split"]) == SPLIT
+    assert set(again["few_shot"]["myo_readings8"]) == set(BUDGETS)
+    percent = again["retrieval"][0]["values"]["as worn"]["descriptions"]["window"]["R@1"]
+    assert all(0 <= value <= 100 for value in percent.values())
+
+
+def test_actions_that_were_held_out_are_retrieved_alone_and_among_all(trained: Trained) -> None:
+    split = Split("research", "class", 1)  # wrist_extension and fist
+    sessions = [made_up_session(i, repetitions=5, subject=f"s{i}", dataset="myo_readings8") for i in range(3)]
+    strange = replace(trained, provenance={})
+    found = evaluate(strange, split, sessions, CATALOGUE, load_table())
+    assert [len(r.gallery) for r in found.retrieval] == [2, len(NAMES)]
+    assert found.few_shot == {}
+    assert set(found.retrieval[0].values["as worn"]) == {"descriptions"}  # the baselines cannot know a new action
+    to_markdown(found)
+
+
+def test_one_data_set_can_be_judged_alone(trained: Trained) -> None:
+    other = made_up_session(8, repetitions=6, subject="E_Male0", dataset="myo_cotelallard7")
+    both = evaluate(trained, SPLIT, [*people(), other], CATALOGUE, load_table(), budgets=())
+    one = evaluate(
+        trained, SPLIT, [*people(), other], CATALOGUE, load_table(), budgets=(), datasets=["myo_readings8"]
+    )
+    assert [r.dataset for r in both.retrieval] == ["myo_cotelallard7", "myo_readings8"]
+    assert [r.dataset for r in one.retrieval] == ["myo_readings8"]
+    assert one.retrieval[0].values == both.retrieval[1].values
+
+
+def test_a_judged_person_who_was_trained_on_is_refused(trained: Trained) -> None:
+    """Folds are counted over the people of a folder; another folder would shift them."""
+    leaky = replace(trained, provenance={"people": {"myo_readings8": [SHIPPED_HELD_OUT[0]]}})
+    with pytest.raises(InputError, match=f"a judged person was trained on.*{SHIPPED_HELD_OUT[0]}"):
+        evaluate(leaky, SPLIT, people(), CATALOGUE, load_table(), budgets=())
+
+
+@pytest.mark.parametrize("kept", [slice(0, 2), slice(2, 4)])
+def test_one_side_alone_is_no_evaluation(trained: Trained, kept: slice) -> None:
+    with pytest.raises(InputError, match="who were trained on and people who were not"):
+        evaluate(trained, SPLIT, people()[kept], CATALOGUE, load_table(), budgets=())

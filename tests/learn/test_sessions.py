@@ -1,0 +1,160 @@
+"""From recordings to sessions: frames stay inside their recording, doubtful labels vanish, every action weighs the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("scipy", reason="the [train] extra is not installed")
+
+from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
+from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.learn.datasets.recording import Recording  # noqa: E402
+from myosem_edge.learn.sample import sample_folder  # noqa: E402
+from myosem_edge.learn.sessions import (  # noqa: E402
+    NO_ACTION,
+    balanced_scale,
+    design_filter,
+    load_sessions,
+    sessions_of,
+)
+from myosem_edge.signal.blockfilter import BlockFilter  # noqa: E402
+from myosem_edge.signal.montage import MYO, ring_order  # noqa: E402
+
+CATALOGUE = load_catalogue()
+FIST = CATALOGUE.ids.index("fist")
+
+
+def recording(
+    label: np.ndarray,
+    repetition: np.ndarray | None = None,
+    usable: np.ndarray | None = None,
+    session: str = "1",
+    mirrored: bool = False,
+    seed: int = 0,
+) -> Recording:
+    emg = np.random.default_rng(seed).normal(0, 10, (len(label), 8)).astype(np.float32)
+    return Recording(
+        "myo_readings8",
+        "p1",
+        session,
+        mirrored,
+        MYO,
+        emg,
+        label.astype(np.int64),
+        np.ones(len(label), np.int64) if repetition is None else repetition,
+        np.ones(len(label), bool) if usable is None else usable,
+        {"gesture": 7},
+    )
+
+
+def test_frames_never_cross_recordings() -> None:
+    parts = [recording(np.full(n, 7), seed=n) for n in (203, 404)]
+    (session,) = sessions_of(parts, CATALOGUE)
+    assert [len(clip.action) for clip in session.clips] == [40, 80]  # a last partial frame is dropped
+    filter_ = BlockFilter(design_filter(200.0), 5)
+    for clip, part in zip(session.clips, parts, strict=True):  # each from a cold start of its own
+        assert np.array_equal(clip.x, filter_.whole(part.emg).astype(np.float32))
+
+
+def test_an_execution_number_is_never_used_twice() -> None:
+    repetition = np.repeat([1, 2], 200)
+    (session,) = sessions_of([recording(np.full(400, 7), repetition, seed=s) for s in range(3)], CATALOGUE)
+    numbers = [set(clip.execution.tolist()) for clip in session.clips]
+    assert [len(n) for n in numbers] == [2, 2, 2]
+    assert len(set.union(*numbers)) == 6
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=8), doubtful=st.integers(0, 300))
+def test_a_frame_with_two_labels_or_a_doubtful_sample_has_none(lengths: list[int], doubtful: int) -> None:
+    label = np.repeat([7 if i % 2 else 0 for i in range(len(lengths))], lengths)
+    usable = np.ones(len(label), bool)
+    usable[doubtful : doubtful + 1] = False
+    found = sessions_of([recording(label, usable=usable)], CATALOGUE)
+    frames = len(label) // 5
+    expected = []
+    for i in range(frames):
+        part = label[5 * i : 5 * i + 5]
+        believed = len(set(part)) == 1 and usable[5 * i : 5 * i + 5].all()
+        expected.append((FIST if part[-1] else CATALOGUE.ids.index("rest")) if believed else NO_ACTION)
+    if all(e == NO_ACTION for e in expected):
+        assert found == []
+    else:
+        assert found[0].clips[0].action.tolist() == expected
+        assert ((found[0].clips[0].execution == NO_ACTION) == (found[0].clips[0].action == NO_ACTION)).all()
+
+
+def test_rest_belongs_to_the_repetition_that_follows_it() -> None:
+    label = np.repeat([0, 7, 0, 7, 0], 100)
+    repetition = np.repeat([0, 1, 0, 2, 0], 100)
+    (session,) = sessions_of([recording(label, repetition)], CATALOGUE)
+    assert session.clips[0].repetition.tolist() == [1] * 40 + [2] * 60  # the last rest goes with the last repetition
+    assert len(np.unique(session.clips[0].execution)) == 5
+
+
+def test_donnings_are_sessions_and_keep_their_recordings() -> None:
+    parts = [recording(np.full(100, 7), session=name) for name in ("1", "2", "1")]
+    assert [(s.name, len(s.clips)) for s in sessions_of(parts, CATALOGUE)] == [("1", 2), ("2", 1)]
+
+
+def test_a_left_arm_is_mirrored_to_a_right_one() -> None:
+    left = recording(np.full(200, 7), mirrored=True)
+    right = recording(np.full(200, 7))
+    (mirrored,), (plain,) = sessions_of([left], CATALOGUE), sessions_of([right], CATALOGUE)
+    assert np.allclose(mirrored.clips[0].x, plain.clips[0].x[:, ring_order(8, 0, True)], atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 4])
+def test_a_recording_shorter_than_a_frame_is_left_out(samples: int) -> None:
+    (session,) = sessions_of([recording(np.full(samples, 7)), recording(np.full(100, 7))], CATALOGUE)
+    assert len(session.clips) == 1
+
+
+def test_a_label_that_means_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="has no label 99"):
+        sessions_of([recording(np.full(100, 99))], CATALOGUE)
+
+
+def test_every_action_weighs_the_same_in_the_scale() -> None:
+    rng = np.random.default_rng(0)
+    quiet, loud = rng.normal(0, 1, (5000, 8)), rng.normal(0, 10, (500, 8))
+    scale = balanced_scale([(quiet, np.zeros(1000, int)), (loud, np.ones(100, int))])
+    assert np.allclose(scale, np.sqrt((1 + 100) / 2), rtol=0.1)
+
+
+def test_frames_without_a_label_do_not_count_for_the_scale() -> None:
+    x = np.ones((100, 8))
+    x[50:] = 1000
+    assert np.allclose(balanced_scale([(x, np.repeat([3, NO_ACTION], 10))]), 1.0)
+
+
+def test_a_dead_channel_is_not_blown_up() -> None:
+    x = np.random.default_rng(0).normal(0, 10, (1000, 8))
+    x[:, 3] = 0
+    scale = balanced_scale([(x, np.zeros(200, int))])
+    assert scale[3] > 0.05 * np.delete(scale, 3).mean()
+
+
+def test_canonical_scales_and_rotates() -> None:
+    (session,) = sessions_of([recording(np.full(1000, 7))], CATALOGUE)
+    session.shift = 3
+    x = session.canonical(session.clips[0])
+    expected = (session.clips[0].x / session.scale)[:, ring_order(8, 3, False)]
+    assert x.dtype == np.float32 and np.allclose(x, expected)
+    assert np.allclose(np.sqrt(np.square(x).mean(axis=0)), 1.0, atol=0.05)
+
+
+def test_only_the_wanted_people_are_read(tmp_path: Path) -> None:
+    said: list[str] = []
+    found = load_sessions(
+        sample_folder(), ["myo_readings8"], keep=lambda dataset, subject: subject == "p78945", progress=said.append
+    )
+    assert [s.person for s in found] == ["myo_readings8/p78945"]
+    assert said == ["myo_readings8/p78945"]
+    with pytest.raises(InputError, match="no such data folder"):
+        load_sessions(tmp_path, ["myo_readings8"])
