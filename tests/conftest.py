@@ -1,4 +1,4 @@
-"""What every test folder shares: versions in the header, real recordings, the shipped sample and a bundle made from it."""
+"""What every test folder shares: versions in the header, real recordings, the shipped sample, a bundle made from it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from myosem_edge.bundle import Bundle, read_bundle
 from myosem_edge.keys import TrustedKey, key_id
 
-HEADER = ("numpy", "onnxruntime", "torch", "cryptography", "pyserial", "hypothesis")
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEYS = {key_id(KEY.public_key()): TrustedKey("factory", KEY.public_key(), False)}
-
-
-def pytest_report_header() -> str:
-    versions = []
-    for name in HEADER:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} not installed")
-    return f"myosem-edge on {platform.machine()}: {', '.join(versions)}"
 
 
 def shared_data(pack: str) -> Path:

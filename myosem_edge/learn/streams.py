@@ -1,13 +1,14 @@
-"""Whole streams through decoder, shaper and gate on a virtual clock: delay from EMG onset, wrong grips, false activations.
+"""Whole streams through decoder, shaper and gate on a virtual clock: delay from EMG onset, wrong grips, false alarms.
 
-Steady holds flatter an encoder; a wearer lives in transitions. Every cue after the calibrated repetition counts, with the
-gate included and at one operating point. The LDA row replaces the calibrated head by a log-feature discriminant fitted
-on the same repetition, everything behind it unchanged.
+Steady holds flatter an encoder; a wearer lives in transitions. Every cue after the calibrated repetition counts, with
+the gate included and at one operating point. The LDA row replaces the calibrated head by a log-feature discriminant
+fitted on the same repetition, everything behind it unchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -114,7 +115,7 @@ def play_person(
         hops = list(_drive(recording, decoder, grips))
         if recording.facts["gesture"] == 0:
             result.free_s += len(recording.emg) / recording.montage.rate_hz
-            result.free_events += len(_events(hops, grips))
+            result.free_events += len(_events(hops))
         else:
             _score(recording, names, hops, grips, model, result, repetition)
     return result
@@ -139,14 +140,15 @@ def _drive(recording: Recording, decoder: Decoder, grips: GripMap) -> Iterator[H
             yield now_s - 1000.0, decision, command
 
 
-def _events(hops: Sequence[Hop], grips: GripMap) -> list[tuple[float, str]]:
-    """New closing grips: (time, grip); keep-alives, neutral and opening are none."""
+def _events(hops: Sequence[Hop]) -> list[tuple[float, str]]:
+    """New closing grips: (time, grip). Holding one, or going on with it after a pause, is none; opening ends it."""
     found, last = [], ""
     for time_s, _, command in hops:
-        now = command.grip or "" if command.kind == "grip" else ""
-        if now and now != last:
-            found.append((time_s, now))
-        last = now if command.kind != "neutral" else last if not now else now
+        if command.kind == "open":
+            last = ""
+        elif command.kind == "grip" and command.grip and command.grip != last:
+            last = command.grip
+            found.append((time_s, last))
     return found
 
 
@@ -165,12 +167,12 @@ def _score(
     times = np.array([t for t, _, _ in hops])
     decided = [d.action for _, d, _ in hops]
     commands = [(t, c) for t, _, c in hops]
-    closing = _events(hops, grips)
+    closing = _events(hops)
     borders = np.concatenate(([0], np.flatnonzero(np.diff(label)) + 1, [len(label)]))
     action = names[recording.facts["gesture"]]
     rule = grips.actions.get(action)
     wanted = rule.grip if rule else None
-    for a, b in zip(borders[:-1], borders[1:], strict=True):
+    for a, b in itertools.pairwise(borders):
         begin_s, end_s = a / rate_hz, b / rate_hz
         if label[a] == 0:
             quiet_from = begin_s + (AFTERGLOW_S if a else 1.5)
@@ -214,6 +216,3 @@ def pool(results: Sequence[StreamResult]) -> dict[str, float]:
         "free_per_h": sum(r.free_events for r in results) / max(free_h, 1e-9),
         "free_h": free_h,
     }
-
-
-Progress = Callable[[str, int, int], None]

@@ -64,7 +64,12 @@ class ReferenceBody:
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
         from myosem_edge.quantize.network import IntBody
 
-        self._body = IntBody.from_tensors(tensors)
+        try:
+            self._body = IntBody.from_tensors(tensors)
+        except (KeyError, IndexError) as error:
+            raise BundleError(
+                f"the body's numbers do not fit together ({error!r})", where="encoder.safetensors"
+            ) from error
 
     def start(self) -> Histories:
         return self._body.start()

@@ -7,17 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.actions.table import load_table  # noqa: E402
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.export.distil import SIZES, DistilConfig, distil, student_config  # noqa: E402
-from myosem_edge.learn.batches import AugmentConfig  # noqa: E402
-from myosem_edge.learn.checkpoint import Trained  # noqa: E402
-from myosem_edge.learn.model import Encoder, ModelConfig  # noqa: E402
-from myosem_edge.learn.train import TrainConfig, train  # noqa: E402
-from tests.learn.conftest import made_up_session  # noqa: E402
+import torch
+
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.actions.table import load_table
+from myosem_edge.errors import InputError
+from myosem_edge.export.distil import SIZES, DistilConfig, distil, student_config
+from myosem_edge.learn.batches import AugmentConfig
+from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.model import Encoder, ModelConfig
+from myosem_edge.learn.train import TrainConfig, train
+from tests.learn.conftest import made_up_session
 
 CONFIG = DistilConfig(
     size="15k", steps=25, episodes=2, ways=4, augment=AugmentConfig(ring_jitter=0, mixing=0.0, noise=0.0)
@@ -80,5 +82,5 @@ def test_a_size_is_what_its_name_says(size: str, parameters: int) -> None:
 
 
 def test_an_unknown_size_is_named() -> None:
-    with pytest.raises(InputError, match="'16k' is not a student size .expected 15k, 50k, 120k"):
+    with pytest.raises(InputError, match=r"'16k' is not a student size .expected 15k, 50k, 120k"):
         student_config(ModelConfig(), "16k")

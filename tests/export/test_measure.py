@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.actions.table import load_table  # noqa: E402
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.export.measure import (  # noqa: E402
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.actions.table import load_table
+from myosem_edge.errors import InputError
+from myosem_edge.export.measure import (
     COSINE_PERCENTILE,
     _logistic,
     _temperature,
     int8_encode,
     operating_point,
 )
-from myosem_edge.learn.embed import embed, torch_encode  # noqa: E402
-from myosem_edge.quantize.statistics import fold_front, quantise_body  # noqa: E402
-from myosem_edge.runtime.decoder import OperatingPoint  # noqa: E402
-from tests.learn.conftest import made_up_session  # noqa: E402
+from myosem_edge.learn.embed import embed, torch_encode
+from myosem_edge.quantize.statistics import fold_front, quantise_body
+from myosem_edge.runtime.decoder import OperatingPoint
+from tests.learn.conftest import made_up_session
 
 IDS = load_catalogue().ids
 

@@ -13,13 +13,13 @@ from safetensors.numpy import load as load_tensors
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 pytest.importorskip("onnx", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.bundle import GOLDEN, STEPS, Check, read_bundle, verify_bundle  # noqa: E402
-from myosem_edge.errors import InputError, RefusedError, StorageError  # noqa: E402
-from myosem_edge.export.distil import DistilConfig  # noqa: E402
-from myosem_edge.runtime.decoder import Model, check_golden, describe_gallery  # noqa: E402
-from myosem_edge.runtime.encoder import BACKENDS, Fit  # noqa: E402
-from tests.conftest import KEYS, Exported  # noqa: E402
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.bundle import GOLDEN, STEPS, Check, read_bundle, verify_bundle
+from myosem_edge.errors import InputError, RefusedError, StorageError
+from myosem_edge.export.distil import DistilConfig
+from myosem_edge.runtime.decoder import Model, check_golden, describe_gallery
+from myosem_edge.runtime.encoder import BACKENDS, Fit
+from tests.conftest import KEYS, Exported
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -77,7 +77,13 @@ def test_the_bundle_says_what_it_is(exported: Exported) -> None:
     assert list(judged)[:2] == ["people", "unit"] or "people" in judged
     assert {"teacher, float32", "student 15k, float32", "student 15k, int8"} <= set(judged)
     card = members["MODEL_CARD.md"].decode()
-    for words in ("# small 1", "Not a medical device", "Licences: Apache-2.0, MIT", judged["people"], "| student 15k, int8 |"):
+    for words in (
+        "# small 1",
+        "Not a medical device",
+        "Licences: Apache-2.0, MIT",
+        judged["people"],
+        "| student 15k, int8 |",
+    ):
         assert words in card
 
 
@@ -106,7 +112,7 @@ def test_the_report_has_a_line_a_step_and_strict_json(exported: Exported) -> Non
 
 
 def test_int8_that_costs_too_much_is_refused_and_nothing_is_written(exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="int8 costs too much accuracy.*--max-int8-loss"):
+    with pytest.raises(RefusedError, match=r"int8 costs too much accuracy.*--max-int8-loss"):
         exported.make(tmp_path / "worse.myosem", max_int8_loss=-100.0)
     assert list(tmp_path.iterdir()) == []
 

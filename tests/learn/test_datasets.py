@@ -148,7 +148,7 @@ def test_subjects_are_sorted_and_native_copies_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["absent", "."])
 def test_a_folder_without_recordings_is_said(tmp_path: Path, folder: str) -> None:
-    with pytest.raises(InputError, match="no such data folder|holds no recordings"):
+    with pytest.raises(InputError, match=r"no such data folder|holds no recordings"):
         data_set("myo_readings8").subjects(tmp_path / folder)
 
 

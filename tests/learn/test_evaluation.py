@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.actions.table import load_table  # noqa: E402
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.learn import fewshot  # noqa: E402
-from myosem_edge.learn.checkpoint import Trained  # noqa: E402
-from myosem_edge.learn.embed import SETTLE_FRAMES, Embedded, embed, torch_encode, worn_scale, worn_shift  # noqa: E402
-from myosem_edge.learn.evaluate import PLACEMENTS, RETRIEVERS, Evaluation, evaluate, to_markdown  # noqa: E402
-from myosem_edge.learn.fewshot import BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot  # noqa: E402
-from myosem_edge.learn.model import ModelConfig  # noqa: E402
-from myosem_edge.learn.sessions import NO_ACTION, Session  # noqa: E402
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split  # noqa: E402
-from myosem_edge.learn.train import TrainConfig, train  # noqa: E402
-from tests.learn.conftest import NAMES, made_up_session  # noqa: E402
+import torch
+
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.actions.table import load_table
+from myosem_edge.errors import InputError
+from myosem_edge.learn import fewshot
+from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.embed import SETTLE_FRAMES, Embedded, embed, torch_encode, worn_scale, worn_shift
+from myosem_edge.learn.evaluate import PLACEMENTS, RETRIEVERS, Evaluation, evaluate, to_markdown
+from myosem_edge.learn.fewshot import BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot
+from myosem_edge.learn.model import ModelConfig
+from myosem_edge.learn.sessions import NO_ACTION, Session
+from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
+from myosem_edge.learn.train import TrainConfig, train
+from tests.learn.conftest import NAMES, made_up_session
 
 CATALOGUE = load_catalogue()
 SPLIT = Split("shipped", "people")
@@ -200,9 +202,7 @@ def test_actions_that_were_held_out_are_retrieved_alone_and_among_all(trained: T
 def test_one_data_set_can_be_judged_alone(trained: Trained) -> None:
     other = made_up_session(8, repetitions=6, subject="E_Male0", dataset="myo_cotelallard7")
     both = evaluate(trained, SPLIT, [*people(), other], CATALOGUE, load_table(), budgets=())
-    one = evaluate(
-        trained, SPLIT, [*people(), other], CATALOGUE, load_table(), budgets=(), datasets=["myo_readings8"]
-    )
+    one = evaluate(trained, SPLIT, [*people(), other], CATALOGUE, load_table(), budgets=(), datasets=["myo_readings8"])
     assert [r.dataset for r in both.retrieval] == ["myo_cotelallard7", "myo_readings8"]
     assert [r.dataset for r in one.retrieval] == ["myo_readings8"]
     assert one.retrieval[0].values == both.retrieval[1].values

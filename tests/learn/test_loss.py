@@ -2,10 +2,12 @@
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
-import torch.nn.functional as F  # noqa: E402
+pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss  # noqa: E402
+import torch
+import torch.nn.functional as F
+
+from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
 
 
 def unit(*shape, seed=0):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, weigh_views  # noqa: E402
+import torch
+
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, weigh_views
 
 CONFIGS = {
     "default": ModelConfig(width=32, mixtures=8, filters=3),
@@ -67,7 +69,9 @@ def test_a_dot_product_is_the_weighted_mean_of_the_views():
 
 
 def test_switches_change_the_parameters():
-    count = lambda name: sum(p.numel() for p in Encoder(CONFIGS[name]).parameters())  # noqa: E731
+    def count(name):
+        return sum(p.numel() for p in Encoder(CONFIGS[name]).parameters())
+
     assert count("default") > count("plain")
 
 

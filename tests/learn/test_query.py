@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.learn import query  # noqa: E402
-from myosem_edge.learn.query import (  # noqa: E402
+from myosem_edge.errors import InputError
+from myosem_edge.learn import query
+from myosem_edge.learn.query import (
     Stream,
     embeddings,
     find_descriptions,
@@ -22,8 +22,8 @@ from myosem_edge.learn.query import (  # noqa: E402
     free_text_prototype,
     read_streams,
 )
-from myosem_edge.learn.sample import PACK, sample_folder  # noqa: E402
-from myosem_edge.runtime.decoder import Model  # noqa: E402
+from myosem_edge.learn.sample import PACK, sample_folder
+from myosem_edge.runtime.decoder import Model
 
 PERSON = sample_folder() / PACK / "p78945.npz"
 
@@ -110,7 +110,7 @@ def test_stretches_never_overlap_and_come_best_first(model: Model, seconds: list
     assert [s.cosine for s in found] == sorted((s.cosine for s in found), reverse=True)
     for i, a in enumerate(found):
         length = len(streams[int(a.recording[1:])].samples) / 200
-        assert 0 <= a.start_s and a.stop_s <= length + 1e-9 and a.stop_s - a.start_s == pytest.approx(1.0)
+        assert a.start_s >= 0 and a.stop_s <= length + 1e-9 and a.stop_s - a.start_s == pytest.approx(1.0)
         for b in found[:i]:
             assert a.recording != b.recording or a.stop_s <= b.start_s + 1e-9 or b.stop_s <= a.start_s + 1e-9
 

@@ -1,4 +1,4 @@
-"""From recordings to sessions: frames stay inside their recording, doubtful labels vanish, every action weighs the same."""
+"""From recordings to sessions: frames stay inside their recording, doubtful labels vanish, actions weigh the same."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 pytest.importorskip("scipy", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.learn.datasets.recording import Recording  # noqa: E402
-from myosem_edge.learn.sample import sample_folder  # noqa: E402
-from myosem_edge.learn.sessions import (  # noqa: E402
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.errors import InputError
+from myosem_edge.learn.datasets.recording import Recording
+from myosem_edge.learn.sample import sample_folder
+from myosem_edge.learn.sessions import (
     NO_ACTION,
     balanced_scale,
     design_filter,
     load_sessions,
     sessions_of,
 )
-from myosem_edge.signal.blockfilter import BlockFilter  # noqa: E402
-from myosem_edge.signal.montage import MYO, ring_order  # noqa: E402
+from myosem_edge.signal.blockfilter import BlockFilter
+from myosem_edge.signal.montage import MYO, ring_order
 
 CATALOGUE = load_catalogue()
 FIST = CATALOGUE.ids.index("fist")

@@ -11,16 +11,16 @@ import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.actions.table import load_table  # noqa: E402
-from myosem_edge.cli._training import shipped_teacher  # noqa: E402
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.export.measure import cost  # noqa: E402
-from myosem_edge.learn.datasets import DATASETS  # noqa: E402
-from myosem_edge.learn.embed import torch_encode  # noqa: E402
-from myosem_edge.learn.sample import DISTIL, JUDGES, PACK, PLAY, make_sample, sample_folder, sample_roles  # noqa: E402
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split  # noqa: E402
-from tests.conftest import shared_data  # noqa: E402
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.actions.table import load_table
+from myosem_edge.cli._training import shipped_teacher
+from myosem_edge.errors import InputError
+from myosem_edge.export.measure import cost
+from myosem_edge.learn.datasets import DATASETS
+from myosem_edge.learn.embed import torch_encode
+from myosem_edge.learn.sample import DISTIL, JUDGES, PACK, PLAY, make_sample, sample_folder, sample_roles
+from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
+from tests.conftest import shared_data
 
 EXPECTED = tomllib.loads((Path(__file__).parent / "expected_metrics.toml").read_text())
 
@@ -69,7 +69,9 @@ def test_the_sample_is_the_first_session_of_the_pack_unchanged(tmp_path: Path) -
     assert (tmp_path / "roles.json").read_bytes() == (sample_folder() / "roles.json").read_bytes()
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", '{"distil": [], "judge": []}', '{"distil": 1, "judge": 1, "play": 1}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "[]", '{"distil": [], "judge": []}', '{"distil": 1, "judge": 1, "play": 1}']
+)
 def test_a_folder_without_roles_is_one_clear_error(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "roles.json").write_text(text)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("scipy", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.learn.datasets import data_set  # noqa: E402
-from myosem_edge.learn.sessions import NO_ACTION, Session  # noqa: E402
-from myosem_edge.learn.splits import (  # noqa: E402
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.errors import InputError
+from myosem_edge.learn.datasets import data_set
+from myosem_edge.learn.sessions import NO_ACTION, Session
+from myosem_edge.learn.splits import (
     CLASS_FOLDS,
     DATASETS,
     FOLDS,
@@ -22,8 +22,8 @@ from myosem_edge.learn.splits import (  # noqa: E402
     TRAIN_REPETITIONS,
     Split,
 )
-from tests.conftest import shared_data  # noqa: E402
-from tests.learn.conftest import made_up_session  # noqa: E402
+from tests.conftest import shared_data
+from tests.learn.conftest import made_up_session
 
 CATALOGUE = load_catalogue()
 ACTIONS = ("rest", "wrist_extension", "fist", "wrist_ulnar_deviation", "forearm_supination")
@@ -53,10 +53,7 @@ def sessions_for(people: dict[str, list[str]]) -> list[Session]:
 
 def present(sessions: list[Session]) -> set[str]:
     return {
-        CATALOGUE.ids[a]
-        for s in sessions
-        for clip in s.clips
-        for a in np.unique(clip.action[clip.action != NO_ACTION])
+        CATALOGUE.ids[a] for s in sessions for clip in s.clips for a in np.unique(clip.action[clip.action != NO_ACTION])
     }
 
 

@@ -5,18 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
-from myosem_edge.actions.table import load_table  # noqa: E402
-from myosem_edge.errors import InputError  # noqa: E402
-from myosem_edge.learn.batches import AugmentConfig, Sampler, find_executions  # noqa: E402
-from myosem_edge.learn.checkpoint import Trained  # noqa: E402
-from myosem_edge.learn.embed import embed, torch_encode  # noqa: E402
-from myosem_edge.learn.metrics import emg_to_text  # noqa: E402
-from myosem_edge.learn.model import ModelConfig  # noqa: E402
-from myosem_edge.learn.train import TrainConfig, align_sessions, train  # noqa: E402
-from tests.learn.conftest import NAMES, made_up_session  # noqa: E402
+import torch
+
+from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.actions.table import load_table
+from myosem_edge.errors import InputError
+from myosem_edge.learn.batches import AugmentConfig, Sampler, find_executions
+from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.embed import embed, torch_encode
+from myosem_edge.learn.metrics import emg_to_text
+from myosem_edge.learn.model import ModelConfig
+from myosem_edge.learn.train import TrainConfig, align_sessions, train
+from tests.learn.conftest import NAMES, made_up_session
 
 SMALL = TrainConfig(
     model=ModelConfig(width=32, mixtures=12, filters=3),
@@ -113,6 +115,38 @@ def test_a_damaged_checkpoint_is_one_clear_error(trained, tmp_path, damage):
         path.write_bytes(damage)
     with pytest.raises(InputError, match="checkpoint"):
         Trained.load(path)
+
+
+@pytest.mark.parametrize("lack", ["config", "ring_actions", "schema", "encoder.project.weight", "text_mean"])
+def test_a_checkpoint_that_lacks_a_part_is_one_clear_error(trained, tmp_path, lack):
+    import json
+
+    from safetensors.torch import save_file
+
+    from myosem_edge.learn.checkpoint import read_tensors
+
+    path = tmp_path / "t.safetensors"
+    trained.save(path)
+    tensors, header = read_tensors(path)
+    tensors.pop(lack, None)
+    header.pop(lack, None)
+    save_file(tensors, path, {"myosem": json.dumps(header)})
+    with pytest.raises(InputError, match=r"not a whole checkpoint|unknown checkpoint schema"):
+        Trained.load(path)
+
+
+def test_weights_of_another_size_are_one_clear_error(trained, tmp_path):
+    path = tmp_path / "t.safetensors"
+    other = replace(trained, encoder=type(trained.encoder)(replace(trained.encoder.config, width=48)))
+    other.encoder.config = trained.encoder.config
+    other.save(path)
+    with pytest.raises(InputError, match="not a whole checkpoint"):
+        Trained.load(path)
+
+
+def test_too_few_repetitions_for_an_episode_are_said():
+    with pytest.raises(InputError, match="no session has 4 actions with 2 repetitions"):
+        run(sessions=[made_up_session(repetitions=1)])
 
 
 def test_rings_are_brought_together():

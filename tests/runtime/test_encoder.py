@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from myosem_edge.errors import BundleError, InputError  # noqa: E402
-from myosem_edge.learn.datasets import myo_readings8  # noqa: E402
-from myosem_edge.learn.embed import torch_encode  # noqa: E402
-from myosem_edge.learn.sample import PACK, sample_folder  # noqa: E402
-from myosem_edge.runtime.decoder import Model  # noqa: E402
-from myosem_edge.runtime.encoder import BACKENDS, Encoded, Fit, StreamingEncoder, make_body  # noqa: E402
-from myosem_edge.signal.front import FrontState, step_front  # noqa: E402
-from myosem_edge.signal.montage import ring_order  # noqa: E402
-from myosem_edge.signal.onset import ENVELOPE_S, envelope, find_onset  # noqa: E402
+from myosem_edge.errors import BundleError, InputError
+from myosem_edge.learn.datasets import myo_readings8
+from myosem_edge.learn.embed import torch_encode
+from myosem_edge.learn.sample import PACK, sample_folder
+from myosem_edge.runtime.decoder import Model
+from myosem_edge.runtime.encoder import BACKENDS, Encoded, Fit, StreamingEncoder, make_body
+from myosem_edge.signal.front import FrontState, step_front
+from myosem_edge.signal.montage import ring_order
+from myosem_edge.signal.onset import ENVELOPE_S, envelope, find_onset
 
 FIT = Fit(False, 0, np.full(8, 10.0))
 SLOW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,13 +121,13 @@ def test_the_board_hears_what_training_heard(exported: Any, model: Model, teache
 
 
 def test_an_unknown_backend_is_named(model: Model) -> None:
-    with pytest.raises(InputError, match="'tensorrt' is not a known encoder backend .expected onnxruntime, reference"):
+    with pytest.raises(InputError, match=r"'tensorrt' is not a known encoder backend .expected onnxruntime, reference"):
         make_body("tensorrt", model.onnx, model.tensors)
 
 
 def test_a_backend_that_is_not_installed_is_not_replaced(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match="'onnxruntime' is not installed here.*--backend reference"):
+    with pytest.raises(InputError, match=r"'onnxruntime' is not installed here.*--backend reference"):
         make_body("onnxruntime", model.onnx, model.tensors)
     assert make_body("reference", model.onnx, model.tensors).name == "reference"
 

@@ -115,5 +115,5 @@ def test_the_lead_is_over_the_descriptions_that_were_not_enrolled() -> None:
 
 
 def test_a_profile_with_an_action_that_is_not_in_the_bundle_is_refused() -> None:
-    with pytest.raises(InputError, match="'key_turn' has no description in this bundle .*one of: rest, fist"):
+    with pytest.raises(InputError, match=r"'key_turn' has no description in this bundle .*one of: rest, fist"):
         Matcher(gallery(), CONSTANTS, enrolment(("rest", "key_turn")))

@@ -1,0 +1,99 @@
+"""`export` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("torch", reason="the [train] extra is not installed")
+pytest.importorskip("onnx", reason="the [train] extra is not installed")
+
+from myosem_edge.bundle import bundle_from
+from myosem_edge.cli.main import main
+from myosem_edge.learn.sample import PACK, sample_folder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MYOSEM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MYOSEM_DEBUG", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def two_people(tmp_path: Path) -> Path:
+    """A data folder with one person to distil on and one to judge by."""
+    folder = tmp_path / "data"
+    (folder / PACK).mkdir(parents=True)
+    for subject in ("p10101", "p78945"):
+        shutil.copy(sample_folder() / PACK / f"{subject}.npz", folder / PACK)
+    (folder / "roles.json").write_text('{"distil": ["p10101"], "judge": ["p78945"], "play": []}')
+    return folder
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path: Path, home: Path) -> None:
+    code, out, err = run("export", "--dry-run", "--out", tmp_path / "a.myosem", "--steps", 9)
+    assert code == 0, err
+    assert "would distil 50k from shipped on 6 people in 9 steps" in out and "sign with 'dev'" in out
+    assert not home.exists() and not (tmp_path / "a.myosem").exists()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_export_says_what_every_step_cost(two_people: Path, tmp_path: Path, as_json: bool) -> None:
+    out_file = tmp_path / "a.myosem"
+    code, out, err = run(
+        "export", "--data", two_people, "--out", out_file, "--size", "15k", "--steps", 2, "--max-int8-loss", 100,
+        *(["--json"] if as_json else []),
+    )  # fmt: skip
+    assert code == 0, err
+    bundle = bundle_from(out_file)  # the development key is trusted where it was made
+    assert bundle.is_dev
+    assert "distil: 2/2" in err
+    if as_json:
+        said = json.loads(out)
+        assert said["sha256"] == bundle.sha256 and len(said["steps"]) == 4
+    else:
+        assert "student 15k, int8" in out and bundle.sha256[:16] in out
+        assert "A dev key drives emulated hands only" in out
+
+
+def test_int8_that_costs_too_much_is_exit_code_7(two_people: Path, tmp_path: Path) -> None:
+    code, _, err = run(
+        "export", "--data", two_people, "--out", tmp_path / "a.myosem", "--size", "15k", "--steps", 1,
+        "--max-int8-loss", -100,
+    )  # fmt: skip
+    assert code == 7 and "int8 costs too much accuracy" in err
+    assert not (tmp_path / "a.myosem").exists()
+
+
+def test_a_role_without_recordings_is_named(two_people: Path, tmp_path: Path) -> None:
+    (two_people / "roles.json").write_text('{"distil": ["p10101"], "judge": ["p78945", "p35622"], "play": []}')
+    code, _, err = run("export", "--data", two_people, "--out", tmp_path / "a.myosem")
+    assert code == 3 and "names people without recordings (found p35622)" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--teacher", "absent.safetensors"), 3, "not a readable checkpoint"),
+        (("--data", "/nowhere"), 3, "does not say who plays which part"),
+        (("--size", "16k"), 2, "'16k' is not one of"),
+        (("--steps", "0"), 2, "0 is not in the range"),
+        (("--key", "nobody", "--dry-run"), 3, "nobody"),
+        (("--grips", "/nowhere.toml"), 3, "/nowhere.toml"),
+    ],
+)
+def test_a_mistake_is_said_before_any_work(options: tuple[str, ...], code: int, message: str) -> None:
+    found, out, err = run("export", *options)
+    assert found == code, err
+    assert out == "" and message in err and "Traceback" not in err

@@ -1,0 +1,198 @@
+"""`train`, `evaluate` and `query` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from myosem_edge.cli.main import main
+from myosem_edge.learn.sample import PACK, sample_folder
+from myosem_edge.learn.splits import SHIPPED_HELD_OUT
+
+PERSON = str(sample_folder() / PACK / "p78945.npz")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MYOSEM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("MYOSEM_DATA", raising=False)
+    monkeypatch.delenv("MYOSEM_DEBUG", raising=False)
+    return tmp_path / "home"
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def person(path: Path, label: np.ndarray, repetition: np.ndarray, seed: int, **facts: list[int]) -> None:
+    """Noise whose pattern around the arm depends on the label, in recordings of equal length."""
+    patterns = 3.0 + 20.0 * np.random.default_rng(9).random((8, 8)) * (np.arange(8) > 0)[:, None]
+    recordings = len(next(iter(facts.values())))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        emg=np.clip(np.random.default_rng(seed).normal(0, patterns[label]), -127, 127).astype(np.int8),
+        label=label.astype(np.uint8),
+        repetition=repetition.astype(np.uint8),
+        rec_ptr=np.linspace(0, len(label), recordings + 1).astype(int),
+        **{f"rec_{name}": np.array(values) for name, values in facts.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all three packs with made-up people, in their true schema."""
+    folder = tmp_path_factory.mktemp("data")
+    gestures, repetitions, hold = (1, 2, 7), 5, 500
+    cued = np.concatenate([np.tile(np.repeat([0, g], hold), repetitions) for g in gestures])
+    count = np.tile(np.repeat(np.arange(1, repetitions + 1), 2 * hold), len(gestures)) * (cued > 0)
+    for i, name in enumerate(("p10000", "p10101", *SHIPPED_HELD_OUT[:2])):
+        ones = [1] * len(gestures)
+        person(
+            folder / PACK / f"{name}.npz",
+            cued,
+            count,
+            i,
+            session=ones,
+            hand=[0] * len(gestures),
+            gesture=list(gestures),
+        )
+    short = np.concatenate([np.repeat([0, 1, 2, 7], 300) for _ in range(repetitions)])
+    trial = np.repeat(np.arange(1, repetitions + 1), 1200)
+    person(folder / "myo_kanoga22" / "sub1.npz", short, trial, 7, day=[1] * 20)
+    person(folder / "myo_cotelallard7" / "E_Male0.npz", np.minimum(short, 5), trial, 8, set=[0] * 20)
+    return folder
+
+
+def test_a_dry_run_of_training_shows_configuration_and_people(data: Path, tmp_path: Path) -> None:
+    code, out, err = run(
+        "train", "--data", data, "--family", "shipped", "--out", tmp_path / "t", "--dry-run", "--set", "steps=7",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert code == 0, err
+    said = json.loads(out)
+    assert said["config"]["steps"] == 7 and said["device"] == "cpu"
+    assert said["people"] == {"myo_readings8": ["p10000", "p10101"], "myo_kanoga22": ["sub1"]}
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--set", "model.widht=96"), "'widht' is no setting"),
+        (("--set", "bad.key=1"), "'bad' is no setting"),
+        (("--set", "steps"), "a setting is KEY=VALUE"),
+        (("--family", "shipped", "--split", "user"), "the shipped model has one split"),
+        (("--split", "dataset"), "a data set must be held out"),
+        (("--data", "/nowhere"), "no such data folder"),
+        (("--set", "ways=30", "--device", "cpu"), "no session has 30 actions"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_3(
+    data: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run("train", "--data", data, "--out", tmp_path / "t", *options)
+    assert (code, out) == (3, "")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and message in last and "Traceback" not in err
+
+
+def test_training_evaluating_and_what_they_leave(data: Path, tmp_path: Path) -> None:
+    run_folder = tmp_path / "t"
+    settings = [
+        part
+        for setting in ("steps=4", "ways=4", "queries=1", "episodes=2", "model.width=32", "model.mixtures=12")
+        for part in ("--set", setting)
+    ]
+    code, out, err = run(
+        "train", "--data", data, "--family", "shipped", "--out", run_folder, "--device", "cpu", *settings
+    )
+    assert code == 0, err
+    assert "Wrote" in out and "Next: myosem-edge evaluate" in out and "train: 4/4 loss" in err
+    assert {p.name for p in run_folder.iterdir()} == {
+        "teacher.safetensors", "history.json", "training.png", "resume.safetensors",
+    }  # fmt: skip
+    assert len(json.loads((run_folder / "history.json").read_text())) == 4
+
+    out_folder = tmp_path / "e"
+    code, out, err = run(
+        "evaluate", run_folder / "teacher.safetensors", "--data", data, "--dataset", "myo_readings8",
+        "--budget", "1", "--out", out_folder,
+    )  # fmt: skip
+    assert code == 0, err
+    assert (out_folder / "evaluation.md").read_text().strip() == out.strip()
+    assert "myo_cotelallard7" not in out and "| 1 repetition | " in out
+    result = json.loads((out_folder / "evaluation.json").read_text(), parse_constant=pytest.fail)
+    assert result["retrieval"][0]["people"] == sorted(f"myo_readings8/{who}" for who in SHIPPED_HELD_OUT[:2])
+    assert (out_folder / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("options", [("absent.safetensors",), ("--dataset", "myo_kanoga")])
+def test_evaluating_what_is_not_there_is_exit_code_3(data: Path, options: tuple[str, ...]) -> None:
+    code, _, err = run("evaluate", *options, "--data", data)
+    assert code == 3
+    assert ("not a readable checkpoint" in err) or ("Did you mean 'myo_kanoga22'" in err)
+
+
+@pytest.fixture
+def bundle(exported: Any, home: Path) -> Path:
+    """The exported bundle, its key trusted by this user."""
+    from cryptography.hazmat.primitives import serialization
+
+    from myosem_edge import keys
+    from tests.conftest import KEY
+
+    public = home / "factory.pub"
+    public.parent.mkdir()
+    public.write_bytes(
+        KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    keys.trust(public, "factory")
+    return Path(exported.path)
+
+
+def test_which_descriptions_fit(bundle: Path) -> None:
+    code, out, err = run("query", "--bundle", bundle, "--recording", PERSON, "--top", 2, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [row["recording"] for row in found] == [f"p78945[{i}]" for i in range(8)]
+    assert all(len(row["nearest"]) == 2 for row in found)
+    code, out, _ = run("query", "--bundle", bundle, "--recording", PERSON, "--top", 2)
+    assert code == 0 and out.startswith("p78945[0]\n") and "description" in out
+
+
+def test_where_an_action_occurs(bundle: Path) -> None:
+    options = ("query", "--bundle", bundle, "--recording", PERSON, "--action", "fist", "--top", 3)
+    code, out, err = run(*options, "--json")
+    assert code == 0, err
+    assert [set(row) for row in json.loads(out)] == [{"recording", "start_s", "stop_s", "cosine", "label"}] * 3
+    code, out, _ = run(*options)
+    assert code == 0 and "labelled as" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--action", "fits"), "'fits' is not in this bundle. Did you mean 'fist'?"),
+        (("--action", "zzz"), "See: myosem-edge actions list"),
+        (("--action", "fist", "--text", "close the hand"), "a query has one description"),
+        (("--recording", "/nowhere.npz"), "/nowhere.npz: is not a readable recording"),
+    ],
+)
+def test_a_wrong_query_is_exit_code_3(bundle: Path, options: tuple[str, ...], message: str) -> None:
+    code, out, err = run("query", "--bundle", bundle, "--recording", PERSON, *options)
+    assert (code, out) == (3, "") and message in err
+
+
+def test_a_missing_bundle_is_exit_code_4() -> None:
+    code, _, err = run("query", "--bundle", "absent.myosem", "--recording", PERSON)
+    assert code == 4 and "absent.myosem: no such file" in err
