@@ -107,7 +107,7 @@ class Sysroot:
                 expected="one of " + ", ".join(each.name for each in playable(self.target.architecture)),
             )
         processor = self.target.processor or which.cpu.core.lower()
-        interpreter = python_of(self.view(which))
+        interpreter = python_of(self.folder / "system")
         return [self.target.emulator, "-cpu", processor, "-L", str(self.view(which)), str(interpreter), *arguments]
 
     def environment(self, which: Board, home: Path) -> dict[str, str]:
@@ -122,6 +122,7 @@ class Sysroot:
             # The system's packages bring no bytecode, and compiling it under emulation takes longer than all the rest.
             "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
             "PYTHONNOUSERSITE": "1",
+            "PYTHONSAFEPATH": "1",
             "OMP_NUM_THREADS": str(which.cpu.omp_threads),
             "OPENBLAS_NUM_THREADS": str(which.cpu.omp_threads),
             "LD_LIBRARY_PATH": os.pathsep.join(str(view / name) for name in self.target.libraries),
@@ -265,10 +266,12 @@ def _download(making: Path, target: Target, call: Call) -> list[Path]:
         "Dir::Cache": str(state / "cache"),
     }
     apt = ["apt-get", "--quiet", "--yes", *(f"-o{name}={value}" for name, value in options.items())]
-    for step in (["update"], ["--download-only", "install", *target.packages]):
-        finished = call([*apt, *step], {"LC_ALL": "C.UTF-8"})
-        if finished.returncode:
-            raise InputError(f"apt cannot deliver packages of {target.debian}", found=_last_line(finished))
+    # A mirror may lack one index of several (seen: the security updates of armhf). What the others list will do.
+    updated = call([*apt, "update"], {"LC_ALL": "C.UTF-8"})
+    finished = call([*apt, "--download-only", "install", *target.packages], {"LC_ALL": "C.UTF-8"})
+    if finished.returncode:
+        cause = updated if updated.returncode else finished
+        raise InputError(f"apt cannot deliver packages of {target.debian}", found=_last_line(cause))
     return sorted(archives.glob("*.deb"))
 
 

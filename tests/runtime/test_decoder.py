@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
@@ -91,6 +91,7 @@ def test_any_cut_of_the_stream_gives_the_same_decisions(
 
 @SLOW
 @given(lost=st.integers(1, MAX_FILL_SAMPLES), at=st.integers(1, 300))
+@example(lost=MAX_FILL_SAMPLES, at=200)
 def test_a_short_hole_keeps_time(model: Model, recordings: dict[int, np.ndarray], lost: int, at: int) -> None:
     samples = recordings[7][:600]
     decoder = Decoder(model, backend="reference")
