@@ -111,7 +111,7 @@ class Sysroot:
         return [self.target.emulator, "-cpu", processor, "-L", str(self.view(which)), str(interpreter), *arguments]
 
     def environment(self, which: Board, home: Path) -> dict[str, str]:
-        """Everything the board's Python is told; nothing of this machine's own environment goes in but the way home."""
+        """Everything the board's Python is told: of this machine's own environment nothing but the path goes in."""
         view = self.view(which)
         return {
             "HOME": str(home),
@@ -269,9 +269,10 @@ def _download(making: Path, target: Target, call: Call) -> list[Path]:
     # A mirror may lack one index of several (seen: the security updates of armhf). What the others list will do.
     updated = call([*apt, "update"], {"LC_ALL": "C.UTF-8"})
     finished = call([*apt, "--download-only", "install", *target.packages], {"LC_ALL": "C.UTF-8"})
+    if finished.returncode and updated.returncode:
+        raise InputError(f"apt cannot reach packages of {target.debian}", found=_last_line(updated))
     if finished.returncode:
-        cause = updated if updated.returncode else finished
-        raise InputError(f"apt cannot deliver packages of {target.debian}", found=_last_line(cause))
+        raise InputError(f"apt does not have the packages of {target.debian}", found=_last_line(finished))
     return sorted(archives.glob("*.deb"))
 
 
@@ -292,7 +293,9 @@ def _installed(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        raise InputError(f"{name} is not installed here", todo="The emulated board gets the version of this machine") from None
+        raise InputError(
+            f"{name} is not installed here", todo="The emulated board gets the version of this machine"
+        ) from None
 
 
 def _digest(target: Target, wheels: Sequence[str]) -> str:
@@ -321,7 +324,7 @@ def _call(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.
         raise InputError(f"{command[0]} takes longer than {MAKING_LIMIT_S:.0f} s") from error
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--board", "name", default="pi_4", show_default=True, help="Profile of the board to play.")
 @click.option("--architecture", type=click.Choice(tuple(TARGETS)), default="aarch64", show_default=True)
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED)

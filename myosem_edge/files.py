@@ -27,7 +27,7 @@ def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
         temporary = None
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""What every EMG front end is: a sans-I/O protocol machine. Bytes and the time go in; chunks and bytes to send come out.
+"""What every EMG front end is: a sans-I/O protocol machine. Bytes and the time go in; chunks and bytes come out.
 
 No driver opens a port, sleeps or reads a clock, so the loop, a test on a virtual clock and a file player all drive the
 same object. `firmware_bridge.port` owns the serial port.

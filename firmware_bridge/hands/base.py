@@ -1,4 +1,4 @@
-"""What every prosthetic hand is: a table of facts and a sans-I/O encoder/decoder. It never opens a port or reads a clock."""
+"""What every prosthetic hand is: a table of facts and a sans-I/O encoder/decoder. It opens no port, reads no clock."""
 
 from __future__ import annotations
 
