@@ -212,13 +212,19 @@ def prepare(target: Target, cache: Path, call: Call | None = None) -> Sysroot:
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{target.debian}-", dir=cache) as making:
                 _make(Path(making), target, wheels, call or _call)
-                # Somebody else may have been faster: theirs is as good.
-                if not place.is_dir():
-                    os.rename(Path(making) / "done", place)
+                _move(Path(making) / "done", place)
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror}", where=cache) from error
     _link_package(place)
     return Sysroot(place, target)
+
+
+def _move(done: Path, place: Path) -> None:
+    try:
+        done.rename(place)
+    except OSError:
+        if not place.is_dir():  # somebody else was faster: theirs is as good
+            raise
 
 
 def _make(making: Path, target: Target, wheels: Sequence[str], call: Call) -> None:
@@ -259,6 +265,7 @@ def _download(making: Path, target: Target, call: Call) -> list[Path]:
         "APT::Architecture": target.debian,
         "APT::Architectures": target.debian,
         "APT::Install-Recommends": "false",
+        "APT::Update::Error-Mode": "any",  # or a network that is not there passes for an empty list
         "APT::Sandbox::User": "",  # as root, apt would download as a user who cannot write here
         "Acquire::Languages": "none",
         "Dir::State": str(state),

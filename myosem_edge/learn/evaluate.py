@@ -37,6 +37,7 @@ RETRIEVAL_COLUMNS = (
     "mAP text→EMG execution",
     "R@1 hop minus descriptions",
 )
+NEVER = -1e6  # log posterior of an action that a discriminant does not know
 POPULATION_STRIDE = 4  # every fourth hop is plenty for a population LDA
 
 People = dict[str, float]
@@ -49,6 +50,7 @@ class Retrieval:
     dataset: str
     gallery: tuple[str, ...]
     people: tuple[str, ...]
+    judged: tuple[str, ...]
     values: dict[str, dict[str, dict[str, dict[str, People]]]] = field(default_factory=dict)
 
     @property
@@ -70,7 +72,8 @@ class Evaluation:
             "split": self.split.to_dict(),
             "trained_people": self.trained_people,
             "retrieval": [
-                {"dataset": r.dataset, "gallery": r.gallery, "chance": r.chance, "people": r.people, "values": r.values}
+                {"dataset": r.dataset, "gallery": r.gallery, "judged": r.judged, "chance": r.chance, "people": r.people}
+                | {"values": r.values}
                 for r in self.retrieval
             ],
             "few_shot": self.few_shot,
@@ -119,18 +122,11 @@ def evaluate(
     result = Evaluation(split, len({s.person for s in training}), [], {})
     for dataset in sorted({s.dataset for s in judged}):
         mine = [s for s in judged if s.dataset == dataset]
-        present = sorted({int(a) for s in mine for clip in s.clips for a in np.unique(clip.action) if a >= 0})
-        held = [ids.index(name) for name in split.held_actions]
-        galleries = [present] if not held else [[a for a in present if a in held], present]
-        for gallery in galleries:
-            if gallery:
-                judged_actions = held or gallery
-                result.retrieval.append(
-                    _retrieve(
-                        mine, dataset, gallery, judged_actions, trained, encode, population, prototypes, ids, progress
-                    )
-                )
-        if budgets and split.kind != "repetition" and not held:
+        for gallery, shown in _galleries(_actions(mine), _actions(judged), set(_actions(training))):
+            result.retrieval.append(
+                _retrieve(mine, dataset, gallery, shown, trained, encode, population, prototypes, ids, progress)
+            )
+        if budgets and split.kind != "repetition" and not split.held_actions:
             progress(f"few-shot {dataset}", 0, 1)
             result.few_shot[dataset] = few_shot(mine, trained, encode, ids, budgets)
     return result
@@ -148,7 +144,8 @@ def _retrieve(
     ids: tuple[str, ...],
     progress: Callable[[str, int, int], None],
 ) -> Retrieval:
-    result = Retrieval(dataset, tuple(ids[a] for a in gallery), tuple(sorted({s.person for s in sessions})))
+    judged_people = tuple(sorted({s.person for s in sessions}))
+    result = Retrieval(dataset, tuple(ids[a] for a in gallery), judged_people, tuple(ids[a] for a in judged_actions))
     collected: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
     rows = np.asarray(gallery)
     for number, session in enumerate(sessions):
@@ -173,6 +170,28 @@ def _retrieve(
     return result
 
 
+def _actions(sessions: Sequence[Session]) -> list[int]:
+    return sorted({int(a) for s in sessions for clip in s.clips for a in np.unique(clip.action) if a >= 0})
+
+
+def _galleries(present: list[int], everything: list[int], seen: set[int]) -> list[tuple[list[int], list[int]]]:
+    """(gallery, judged actions) pairs: what a data set shows, what all judged ones show together, and unseen actions.
+
+    Actions that were never trained on are judged in a gallery of their own and in the generalised one, where seen
+    actions compete.
+    """
+    unseen = [a for a in present if a not in seen]
+    known = [a for a in present if a in seen]
+    pairs = [(present, present)]
+    if everything != present:
+        pairs.append((everything, present))
+    if unseen and known:
+        pairs += [(known, known), (present, unseen)]
+    if len(unseen) > 1:
+        pairs.append((unseen, unseen))
+    return pairs
+
+
 def clip_repetitions(session: Session) -> set[int]:
     return {int(r) for clip in session.clips for r in np.unique(clip.repetition[clip.action >= 0])}
 
@@ -180,12 +199,15 @@ def clip_repetitions(session: Session) -> set[int]:
 def _scores(
     e: Embedded, rows: np.ndarray, prototypes: np.ndarray, population: dict[str, tuple[Lda, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """Similarity (n, gallery) of every retriever that knows all actions of the gallery."""
+    """Similarity (n, gallery) of every retriever. A discriminant can never name an action it was not fitted on."""
     scores = {"descriptions": e.z @ prototypes[rows].T}
     for name, features in (("log-feature LDA", e.log_features), ("Hudgins LDA", e.hudgins)):
         lda, classes = population[name]
-        if np.isin(rows, classes).all():
-            scores[name] = lda.log_posteriors(features)[:, np.searchsorted(classes, rows)]
+        known = np.isin(rows, classes)
+        if known.any():
+            posterior = np.full((len(features), len(rows)), NEVER)
+            posterior[:, known] = lda.log_posteriors(features)[:, np.searchsorted(classes, rows[known])]
+            scores[name] = posterior
     return scores
 
 
@@ -226,6 +248,8 @@ def to_markdown(e: Evaluation) -> str:
     lines = [f"### {e.split.family} model, {e.split.kind} split{held} (trained on {e.trained_people} people)", ""]
     for r in e.retrieval:
         what = f"gallery {len(r.gallery)}, chance R@1 {r.chance:.1f}"
+        if set(r.judged) != set(r.gallery):
+            what += f", judged on {len(r.judged)} of them ({', '.join(r.judged)})"
         lines += [f"**{r.dataset}**, {len(r.people)} people, {what}: {', '.join(r.gallery)}", ""]
         lines += [
             "| " + " | ".join(RETRIEVAL_COLUMNS) + " |",

@@ -1,8 +1,8 @@
-"""Decode a recording on whatever machine this runs on, and write down what came out: `replay.py BUNDLE IN OUT BACKEND...`.
+"""Decode a recording on whatever machine this runs on and keep what came out: `replay.py BUNDLE IN OUT BACKEND...`.
 
-IN (.npz): `samples` (n, channels) in the front end's unit; `features` (k, width) float32, what another machine's front
-made of them, where the body alone is to be compared. OUT (.npz), per backend: `h` and `z` of every hop from the samples,
-`body_h` and `body_z` from the features, and the decisions of the streaming decoder. OUT also keeps this machine's own
+IN (.npz): `samples` (n, channels) in the front end's unit and, where the body alone is to be compared, `features`
+(k, width) float32 as another machine's front made them. OUT (.npz), per backend: `h` and `z` of every hop from the
+samples, `body_h` and `body_z` from the features, and the streaming decoder's decisions; and once this machine's own
 `features`. Printed: one line on the machine, one per backend on the golden vectors.
 """
 
@@ -72,7 +72,8 @@ def main(bundle_path: Path, given_path: Path, out: Path, backends: list[str]) ->
             "accepted": np.array([decision.accepted for decision in decisions]),
         }
         arrays |= {f"{backend}.{name}": array for name, array in found.items()}
-        print(check_golden(bundle, backend)[1])
+        ok, detail = check_golden(bundle, backend)
+        print("ok" if ok else "FAILED", detail)
     np.savez(out, **arrays)
 
 

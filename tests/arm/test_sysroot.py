@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,7 @@ class TestMaking:
         mirror = Mirror()
         prepare(target, cache, mirror)
         pip = mirror.calls[-1]
-        platforms = [word for before, word in zip(pip, pip[1:], strict=False) if before == "--platform"]
+        platforms = [word for before, word in pairwise(pip) if before == "--platform"]
         assert platforms and all(platform.endswith(f"_{target.architecture}") for platform in platforms)
         assert f"manylinux_2_37_{target.architecture}" not in platforms, "newer than the system's C library"
         assert "--only-binary=:all:" in pip
@@ -189,8 +190,23 @@ class TestMaking:
         assert prepare(ARM64, cache, Mirror("update")).folder.is_dir()
 
     def test_without_a_network_the_first_failure_is_told(self, cache: Path) -> None:
-        with pytest.raises(InputError, match="apt cannot reach packages of arm64.*update went wrong"):
+        with pytest.raises(InputError, match=r"apt cannot reach packages of arm64.*update went wrong"):
             prepare(ARM64, cache, Mirror("update", "--download-only"))
+
+    def test_two_at_once_end_with_one(self, cache: Path) -> None:
+        class Overtaken(Mirror):
+            """While this one downloads wheels, another process finishes."""
+
+            def __call__(
+                self, command: Sequence[str], environment: Mapping[str, str]
+            ) -> subprocess.CompletedProcess[str]:
+                if "pip" in command:
+                    prepare(ARM64, cache, Mirror())
+                return super().__call__(command, environment)
+
+        made = prepare(ARM64, cache, Overtaken())
+        assert list(cache.iterdir()) == [made.folder]
+        assert (made.folder / "system" / "usr" / "bin" / "python3.11").is_file()
 
     def test_the_system_has_to_bring_a_python(self, cache: Path) -> None:
         class Empty(Mirror):

@@ -193,9 +193,14 @@ def test_actions_that_were_held_out_are_retrieved_alone_and_among_all(trained: T
     sessions = [made_up_session(i, repetitions=5, subject=f"s{i}", dataset="myo_readings8") for i in range(3)]
     strange = replace(trained, provenance={})
     found = evaluate(strange, split, sessions, CATALOGUE, load_table())
-    assert [len(r.gallery) for r in found.retrieval] == [2, len(NAMES)]
+    everything, seen, generalised, alone = found.retrieval
+    assert [len(r.gallery) for r in found.retrieval] == [len(NAMES), 2, len(NAMES), 2]
+    assert everything.judged == everything.gallery and seen.judged == seen.gallery
+    assert generalised.judged == alone.judged == ("wrist_extension", "fist")
     assert found.few_shot == {}
-    assert set(found.retrieval[0].values["as worn"]) == {"descriptions"}  # the baselines cannot know a new action
+    assert set(alone.values["as worn"]) == {"descriptions"}  # the baselines cannot know a new action
+    never = generalised.values["as worn"]["log-feature LDA"]["window"]["R@1"]
+    assert set(never.values()) == {0.0}
     to_markdown(found)
 
 
