@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -48,11 +49,19 @@ def inspect(bundle: Path, as_json: bool) -> None:
 @click.command()
 @bundle_argument
 @click.option("--skip-golden", is_flag=True, help="Leave out the golden vectors, which need an encoder runtime.")
+@click.option(
+    "--backend",
+    type=click.Choice(["onnxruntime", "reference"]),
+    default="onnxruntime",
+    show_default=True,
+    help="The encoder backend that runs the golden vectors.",
+)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, bundle: Path, skip_golden: bool, as_json: bool) -> None:
+def verify(ctx: click.Context, bundle: Path, skip_golden: bool, backend: str, as_json: bool) -> None:
     """Check BUNDLE from the outside in; stops at the first check that fails (exit code 4)."""
-    checks = verify_bundle(bundle, trusted_keys(), None if skip_golden else check_golden)
+    golden = None if skip_golden else partial(check_golden, backend=backend)
+    checks = verify_bundle(bundle, trusted_keys(), golden)
     passed = all(check.ok for check in checks)
     if as_json:
         print_json({"ok": passed, "golden": not skip_golden, "checks": [asdict(check) for check in checks]})
@@ -64,14 +73,14 @@ def verify(ctx: click.Context, bundle: Path, skip_golden: bool, as_json: bool) -
         ctx.exit(BundleError.exit_code)
 
 
-def check_golden(bundle: Bundle) -> Check:
+def check_golden(bundle: Bundle, backend: str) -> Check:
     """Run the golden vectors. Where that is not possible the check fails and says so: silence would read as a pass."""
     try:
         decoder = importlib.import_module("myosem_edge.runtime.decoder")
     except ImportError as error:
         return Check(GOLDEN, False, f"cannot be run here: {error}. Leave them out knowingly with --skip-golden")
     try:
-        ok, detail = decoder.check_golden(bundle)
+        ok, detail = decoder.check_golden(bundle, backend)
     except MyosemError:
         raise  # has its own sentence
     except Exception as error:  # tensors that are signed but not those a decoder expects: the bundle's fault, not ours

@@ -41,7 +41,7 @@ def trusted(tmp_path: Path) -> None:
 
 def decoder(monkeypatch: pytest.MonkeyPatch, ok: bool, detail: str) -> None:
     module = types.ModuleType("myosem_edge.runtime.decoder")
-    module.check_golden = lambda bundle: (ok, f"{bundle.manifest.name}: {detail}")  # type: ignore[attr-defined]
+    module.check_golden = lambda bundle, backend: (ok, f"{bundle.manifest.name}: {detail}")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "myosem_edge.runtime.decoder", module)
 
 
@@ -127,7 +127,7 @@ def test_golden_vectors_that_cannot_be_run_are_not_a_pass(
 def test_golden_vectors_that_break_the_decoder_fail_the_check(
     error: Exception, words: str, file: Path, trusted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def check_golden(bundle: object) -> tuple[bool, str]:
+    def check_golden(bundle: object, backend: str) -> tuple[bool, str]:
         raise error
 
     module = types.ModuleType("myosem_edge.runtime.decoder")
