@@ -67,6 +67,14 @@ class Sampler:
         self._weight = np.array([donnings[session.person] ** -0.5 for session in sessions])
         self._canonical = [[session.canonical(clip) for clip in session.clips] for session in sessions]
 
+    def fair_ways(self, ways: int, queries: int) -> int:
+        """`ways`, or as many actions as the poorest data set can fill an episode with: none is left out in silence."""
+        richest: Counter[str] = Counter()
+        for session, actions in zip(self.sessions, self._by_session, strict=True):
+            usable = sum(len(repetitions) > queries for repetitions in actions.values())
+            richest[session.dataset] = max(richest[session.dataset], usable)
+        return min([ways, *(count for count in richest.values() if count > 1)])
+
     def episodes(
         self, rng: np.random.Generator, count: int, ways: int, queries: int = 2
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -126,6 +126,7 @@ def train(
     if run_folder is not None and (run_folder / "resume.safetensors").exists():
         first, history = _resume(run_folder / "resume.safetensors", config, parts, optimiser)
     sampler = Sampler(sessions, config.segment_frames, config.segment_frames - 12, config.augment)
+    ways = sampler.fair_ways(config.ways, config.queries)
     gallery = torch.tensor(seen, device=device)
     row_of = {action: row for row, action in enumerate(seen)}
     encoder.train()
@@ -134,7 +135,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * rate * group["rate"]
         rng = np.random.default_rng([config.seed, step])
-        x, actions = sampler.episodes(rng, config.episodes, config.ways, config.queries)
+        x, actions = sampler.episodes(rng, config.episodes, ways, config.queries)
         rows = torch.tensor([[row_of[int(a)] for a in way] for way in actions], device=device)
         numbers = _step_losses(config, encoder, projection, ridge, log_scale, x, rows, centred[gallery], rng, device)
         optimiser.zero_grad()

@@ -164,6 +164,15 @@ def test_an_episode_shares_its_session_and_separates_support_from_query():
     assert not np.array_equal(x[:, :, 0], x[:, :, 1])
 
 
+def test_episodes_are_as_wide_as_the_poorest_data_set_allows():
+    poor = made_up_session(1, subject="p", dataset="poor", actions=NAMES[:3])
+    rich = made_up_session(2, subject="r", dataset="rich")
+    sampler = Sampler([poor, rich], 26, 14, AugmentConfig())
+    assert (sampler.fair_ways(7, 2), sampler.fair_ways(2, 2)) == (3, 2)
+    x, _ = sampler.episodes(np.random.default_rng(0), 20, 3)
+    assert len(x) == 20  # with four ways the poor data set would never be seen
+
+
 def test_sampling_is_a_function_of_the_seed():
     sampler = Sampler([made_up_session()], 26, 14, AugmentConfig())
     a, _ = sampler.episodes(np.random.default_rng(7), 2, 3)
