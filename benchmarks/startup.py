@@ -6,7 +6,6 @@ Both devices are emulated on pseudo-terminals, so the link's own start sequence 
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.learn.sample import sample_folder, sample_roles
+from myosem_edge.runtime.child import child_command, child_environment
 
 SETTLE_S = 3.0
 
@@ -44,10 +44,13 @@ def main(bundle: Path, runs: int, backend: str, as_json: bool) -> None:
 def _once(bundle: Path, resting: tuple[np.ndarray, ...], backend: str) -> dict[str, float]:
     source = ArraySource(np.concatenate(resting).astype(np.float32), 200.0)
     with OnPty(MyoEmulator(source)) as armband, OnPty(AbilityEmulator()) as hand:
-        command = [sys.executable, "-m", "myosem_edge", "run", "--bundle", str(bundle), "--no-profile", "--json"]
+        command = child_command("myosem_edge", "run", "--bundle", str(bundle), "--no-profile", "--json")
+        command += ["--keys-from-stdin"]
         command += ["--port", armband.port, "--hand-port", hand.port, "--backend", backend]
         begun = time.monotonic()
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment()
+        ) as process:
             assert process.stdout is not None and process.stdin is not None
             first = next(time.monotonic() for line in process.stdout if '"decision"' in line)
             end = time.monotonic() + SETTLE_S

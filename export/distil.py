@@ -1,8 +1,9 @@
 """Teach a small streaming student what the teacher knows.
 
-The student starts with the teacher's own front (filters and mixtures are cheap already) and learns the rest from three
-signals on real EMG: the teacher's embedding, its similarities to every description (Hinton et al. 2015), and its hidden
-layer through a linear map (Romero et al. 2015), because calibration stands on that layer.
+The student starts with whatever of the teacher fits its size (filters and mixtures always, the whole trunk where it is
+as wide) and learns the rest from three signals on real EMG: the teacher's embedding, its similarities to every
+description (Hinton et al. 2015), and its hidden layer through a linear map (Romero et al. 2015), because calibration
+stands on that layer.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ WARM_FRAMES = 12
 
 @dataclass(frozen=True)
 class DistilConfig:
-    size: str = "50k"
-    steps: int = 500
+    size: str = "120k"
+    steps: int = 300
     seed: int = 0
     learning_rate: float = 2e-3
     episodes: int = 6
@@ -65,7 +66,7 @@ def distil(
     """A student of the teacher, trained on sessions whose rings are aligned already."""
     torch.manual_seed(config.seed)
     student = Encoder(student_config(teacher.encoder.config, config.size))
-    _inherit_front(student, teacher.encoder)
+    _inherit(student, teacher.encoder)
     hint = nn.Linear(student.config.width, teacher.encoder.config.width)
     ridge = EpisodicRidge()
     parameters = [*student.parameters(), *hint.parameters(), *ridge.parameters()]
@@ -129,11 +130,12 @@ def _losses(
     return {"loss": loss, "cosine": 1 - embedding, "hidden": hidden, "episodic": episodic}
 
 
-def _inherit_front(student: Encoder, teacher: Encoder) -> None:
-    with torch.no_grad():
-        student.front.filters.copy_(teacher.front.filters)
-        student.front.mixing.copy_(teacher.front.mixing)
-        student.view_weights.copy_(teacher.view_weights)
-    student.front.norm.load_state_dict(teacher.front.norm.state_dict())
+def _inherit(student: Encoder, teacher: Encoder) -> None:
+    """Start from whatever of the teacher fits: filters and mixtures always, the whole trunk where widths agree."""
+    own = student.state_dict()
+    fitting = {
+        name: value for name, value in teacher.state_dict().items() if name in own and own[name].shape == value.shape
+    }
+    student.load_state_dict(own | fitting)
     # Descriptions and embeddings must be weighed alike, and the descriptions' weights are the teacher's.
     student.view_weights.requires_grad_(False)

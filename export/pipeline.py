@@ -19,10 +19,12 @@ from myosem_edge.export.assemble import Student, manifest, members
 from myosem_edge.export.card import model_card
 from myosem_edge.export.distil import DistilConfig, distil
 from myosem_edge.export.measure import Cost, cost, int8_encode, operating_point
+from myosem_edge.files import require_writable
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.embed import torch_encode
 from myosem_edge.learn.sessions import Session
 from myosem_edge.learn.train import align_to
+from myosem_edge.manifest import NAME, VERSION
 from myosem_edge.quantize.statistics import fold_front, quantise_body
 from myosem_edge.runtime.grips import GripMap
 
@@ -74,14 +76,13 @@ def export_bundle(
     """Distil, quantise, measure, sign, write.
 
     Raises:
-        InputError: nobody to distil on or to judge by, or a person in both.
+        InputError: no name or version for a bundle, nobody to distil on or to judge by, or a person in both.
         RefusedError: int8 loses more than `max_int8_loss` points on the judges.
         StorageError: the bundle cannot be written; an older one stays.
     """
+    check_target(out, name, version)
     catalogue, table = load_catalogue(), load_table()
     _check_people(distil_sessions, judge_sessions)
-    if not out.parent.is_dir():
-        raise InputError("no such folder", where=out.parent, todo="Create it or choose another --out")
     ids = catalogue.ids
     align_to(distil_sessions, teacher.ring_templates, catalogue)
     prototypes = teacher.prototypes(table).numpy()
@@ -133,6 +134,24 @@ def export_bundle(
     export.sha256 = write_bundle(out, manifest(built, name, version, metrics), parts, key)
     export.steps.append(Step("operating point, bundle", clock() - begun, 0, out.stat().st_size))
     return export
+
+
+def check_target(out: Path, name: str, version: str) -> None:
+    """What would stop the last step is better known before the first.
+
+    Raises:
+        InputError: no name or version for a bundle, or no folder to write it to.
+        StorageError: it cannot be written there.
+    """
+    for option, value, pattern, expected in (
+        ("name", name, NAME, "lower-case letters, digits, dot, dash or underscore, at most 64"),
+        ("version", version, VERSION, "letters, digits, dot, plus, dash or underscore, at most 64"),
+    ):
+        if not pattern.fullmatch(value):
+            raise InputError(f"not a {option} for a bundle", found=ascii(value[:80]), expected=expected)
+    if not out.parent.is_dir():
+        raise InputError("no such folder", where=out.parent, todo="Create it or choose another --out")
+    require_writable(out)
 
 
 def retrieval_gallery(teacher: Trained, grips: GripMap, catalogue: Catalogue) -> list[int]:

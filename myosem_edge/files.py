@@ -43,9 +43,35 @@ def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def require_writable(path: Path | str) -> None:
+    """Find out before the work whether its result can be kept: a nameless file is opened in the folder of `path`.
+
+    Raises:
+        StorageError: the folder is missing or cannot be written, or `path` is itself a folder.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise StorageError("is a folder", where=path, expected="the name of a file")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written: {error.strerror}", where=path, todo="Choose another place, or create its folder"
+        ) from error
+
+
 def user_folder() -> Path:
-    """Where keys, profiles and logs live: `$MYOSEM_HOME`, else the XDG data folder."""
+    """Where keys, profiles and logs live: `$MYOSEM_HOME`, else the XDG data folder.
+
+    Raises:
+        StorageError: neither is named, and this user has no home folder.
+    """
     if home := os.environ.get("MYOSEM_HOME"):
         return Path(home)
-    data_home = os.environ.get("XDG_DATA_HOME")
-    return (Path(data_home) if data_home else Path.home() / ".local" / "share") / "myosem-edge"
+    if data_home := os.environ.get("XDG_DATA_HOME"):
+        return Path(data_home) / "myosem-edge"
+    try:
+        return Path.home() / ".local" / "share" / "myosem-edge"
+    except RuntimeError as error:  # neither HOME nor an entry in the list of users: a container, a service
+        raise StorageError("no home folder", todo="Set MYOSEM_HOME") from error

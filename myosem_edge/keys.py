@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from myosem_edge.errors import InputError, RefusedError
+from myosem_edge.errors import InputError, RefusedError, StorageError
 from myosem_edge.files import user_folder, write_atomic
 
 DEV_KEY = "dev"
@@ -42,7 +42,13 @@ class TrustedKey(NamedTuple):
 
 
 def private_path(name: str) -> Path:
-    return user_folder() / "keys" / f"{_checked_name(name)}.pem"
+    """Where a private key lies, there or not.
+
+    Raises:
+        InputError: not a name for a key.
+        StorageError: the user's folder can hold no keys.
+    """
+    return _home() / "keys" / f"{_checked_name(name)}.pem"
 
 
 def public_path(name: str) -> Path:
@@ -50,7 +56,7 @@ def public_path(name: str) -> Path:
 
 
 def trust_folder() -> Path:
-    return user_folder() / "keys.d"
+    return _home() / "keys.d"
 
 
 def is_dev_name(name: str) -> bool:
@@ -73,7 +79,13 @@ def new_key(name: str) -> Ed25519PrivateKey:
         if path.exists():
             raise RefusedError(f"a key called {name} exists already", where=path, todo="Choose another name")
     private = Ed25519PrivateKey.generate()
-    private_path(name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = private_path(name).parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be made: {error.strerror}", where=folder, todo="Set MYOSEM_HOME to a folder of your own"
+        ) from error
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_atomic(private_path(name), pem, mode=0o600)
     _write_public(name, private.public_key())
@@ -176,13 +188,31 @@ def forget(name: str) -> Path:
     return path
 
 
+def _home() -> Path:
+    """The user's folder. None yet is none yet; a file, or what nobody may enter, must not look like "no keys".
+
+    Raises:
+        StorageError: it is no folder, or cannot be looked into.
+    """
+    home, todo = user_folder(), "Set MYOSEM_HOME to a folder of your own"
+    try:
+        mode = home.stat().st_mode
+    except FileNotFoundError:
+        return home
+    except OSError as error:
+        raise StorageError(f"cannot be used: {error.strerror}", where=home, todo=todo) from error
+    if not stat.S_ISDIR(mode):
+        raise StorageError("is no folder", where=home, todo=todo)
+    return home
+
+
 def _public_files() -> list[Path]:
     try:
         return sorted(file for file in trust_folder().iterdir() if file.suffix == ".pub")
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=trust_folder()) from error
+        raise StorageError(f"cannot be read: {error.strerror}", where=trust_folder()) from error
 
 
 def _write_public(name: str, public: Ed25519PublicKey) -> None:

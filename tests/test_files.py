@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myosem_edge.errors import StorageError
-from myosem_edge.files import user_folder, write_atomic
+from myosem_edge.files import require_writable, user_folder, write_atomic
 
 
 @given(old=st.binary(max_size=100), new=st.binary(max_size=100))
@@ -130,3 +130,41 @@ def test_where_a_users_files_live(environment: dict[str, str], expected: str, mo
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert user_folder() == Path(expected)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MYOSEM_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(StorageError, match=r"no home folder\. Set MYOSEM_HOME"):
+        user_folder()
+
+
+def test_asking_whether_a_file_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    for name in ("old", "new"):
+        require_writable(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [tmp_path / "old"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("folder", "is a folder"), ("file/new", "cannot be written: Not a directory"), ("absent/new", "No such file")],
+)
+def test_where_no_file_can_be_written_is_said(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=reason) as caught:
+        require_writable(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_takes_no_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(os, "open", failing(number))
+    with pytest.raises(StorageError, match=os.strerror(number)):
+        require_writable(tmp_path / "a")

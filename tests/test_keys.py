@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myosem_edge import keys
-from myosem_edge.errors import InputError, MyosemError, RefusedError
+from myosem_edge.errors import InputError, MyosemError, RefusedError, StorageError
 
 RAW = "1a" * 32
 
@@ -240,8 +241,35 @@ def test_folders_and_absent_files_in_place_of_keys(home: Path, tmp_path: Path) -
 def test_a_trust_folder_that_cannot_be_listed_is_not_an_empty_one(home: Path) -> None:
     home.mkdir()
     (home / "keys.d").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match="cannot be read: Not a directory"):
+    with pytest.raises(StorageError, match="cannot be read: Not a directory"):
         keys.trusted_keys()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        keys.trusted_keys,
+        keys.ensure_dev_key,
+        lambda: keys.new_key("a"),
+        lambda: keys.load_private("a"),
+        lambda: keys.forget("a"),
+    ],
+)
+@pytest.mark.parametrize(("place", "reason"), [("", "is no folder"), ("inside", "cannot be used: Not a directory")])
+def test_a_file_in_place_of_the_users_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[], object], place: str, reason: str
+) -> None:
+    home.write_text("a file where the folder should be")
+    monkeypatch.setenv("MYOSEM_HOME", str(home / place))
+    with pytest.raises(StorageError, match=f"{reason}.*Set MYOSEM_HOME"):
+        use()
+
+
+def test_a_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYOSEM_HOME", "/proc/nowhere")
+    with pytest.raises(StorageError, match=r"/proc/nowhere/keys: cannot be made.*Set MYOSEM_HOME"):
+        keys.new_key("a")
+    assert keys.trusted_keys() == {}
 
 
 def test_a_badly_named_file_in_the_folder_is_named(home: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ import numpy as np
 
 from myosem_edge.clock import Clock, MonotonicClock
 from myosem_edge.errors import InputError
+
+SUFFIXES = (".npz", ".npy", ".csv")
+# What damaged files make numpy raise.
+UNREADABLE = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class ArraySource:
@@ -152,11 +157,9 @@ class WearerSource:
 
 
 def read_recording(path: Path | str, *, channels: int, subject: str | None = None) -> np.ndarray:
-    """EMG `(samples, channels)` float32 from a file.
+    """EMG `(samples, channels)` float32 from a file of the kinds that `read_arrays` knows.
 
-    `.npz` holds `emg` and, in the pack schema, `label`, `repetition` and `rec_ptr` beside it; `.npy` and `.csv` hold
-    the samples alone (a `.csv` may begin with one line of column names). If `path` is a folder of `.npz` packs,
-    `subject` names the file in it.
+    If `path` is a folder of `.npz` packs, `subject` names the file in it.
 
     Raises:
         InputError: the file is missing, unreadable, empty, has another channel count, or holds values that are not
@@ -169,20 +172,42 @@ def read_recording(path: Path | str, *, channels: int, subject: str | None = Non
         raise InputError(
             "this file is one subject's", where=path, found=path.stem, expected=subject, todo="Give the folder instead"
         )
-    readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
-        raise InputError("not a recording", where=path, found=path.suffix or "no suffix", expected=" ".join(readers))
+    return checked_emg(read_arrays(path, ("emg",))["emg"], path, channels)
+
+
+def read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """`emg`, and whatever else is wanted and there, from a recording; nothing in it is unpickled.
+
+    `.npz` holds `emg` and, in the pack schema, `label`, `repetition` and `rec_ptr` beside it; `.npy` and `.csv` hold
+    the samples alone (a `.csv` may begin with one line of column names).
+
+    Raises:
+        InputError: the file is missing, unreadable, or holds no `emg`.
+    """
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise InputError("not a recording", where=path, found=path.suffix or "no suffix", expected=" ".join(SUFFIXES))
     try:
-        emg = readers[path.suffix.lower()](path)
-    except InputError:
-        raise
+        if kind == ".npz":
+            return _read_npz(path, wanted)
+        return {"emg": _read_npy(path) if kind == ".npy" else _read_csv(path)}
+    except MemoryError as error:
+        raise InputError(f"is not a readable {kind} file: it claims more than fits into memory", where=path) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=path) from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"is not a readable {path.suffix} file: {error}", where=path) from error
-    emg = _checked(emg, str(path))
+    except UNREADABLE as error:
+        raise InputError(f"is not a readable {kind} file: {error}", where=path) from error
+
+
+def checked_emg(emg: np.ndarray, where: Path, channels: int) -> np.ndarray:
+    """`emg` as float32 `(samples, channels)`.
+
+    Raises:
+        InputError: empty, not finite as float32, or of another channel count.
+    """
+    emg = _checked(emg, str(where))
     if emg.shape[1] != channels:
-        raise InputError("wrong number of channels", where=path, found=emg.shape[1], expected=channels)
+        raise InputError("wrong number of channels", where=where, found=emg.shape[1], expected=channels)
     return emg
 
 
@@ -199,21 +224,22 @@ def _subject_file(folder: Path, subject: str | None) -> Path:
     return folder / f"{subject}.npz"
 
 
-def _read_npz(path: Path) -> np.ndarray:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        raise InputError("is a single array, not an .npz file", where=path, todo="Name it .npy")
-    with loaded:
+def _read_npz(path: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise InputError("is a single array, not an .npz file", where=path, todo="Name it .npy")
         if "emg" not in loaded:
             raise InputError("holds no array named emg", where=path, found=", ".join(loaded.files) or "nothing")
-        return loaded["emg"]
+        return {name: loaded[name] for name in wanted if name in loaded}
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.ndarray):
-        raise InputError("is an .npz file, not a single array", where=path, todo="Name it .npz")
-    return loaded
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.ndarray):
+            raise InputError("is an .npz file, not a single array", where=path, todo="Name it .npz")
+        return loaded
 
 
 def _read_csv(path: Path) -> np.ndarray:
@@ -235,11 +261,13 @@ def _checked(emg: np.ndarray, name: str) -> np.ndarray:
         )
     if not emg.size:
         raise InputError(f"{name} is empty", found=f"shape {emg.shape}", expected="(samples, channels)")
-    finite = np.isfinite(emg)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then, and refused with the rest
+        single = emg.astype(np.float32)
+    finite = np.isfinite(single)
     if not finite.all():
         sample, channel = np.argwhere(~finite)[0]
         raise InputError(
-            f"{name} holds a value that is not a number",
+            f"{name} holds a value that is not a finite number",
             found=f"{emg[sample, channel]} at sample {sample}, channel {channel}",
         )
-    return emg.astype(np.float32)
+    return single

@@ -57,8 +57,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     help="The encoder backend that runs the golden vectors.",
 )
 @json_option
-@click.pass_context
-def verify(ctx: click.Context, bundle: Path, skip_golden: bool, backend: str, as_json: bool) -> None:
+def verify(bundle: Path, skip_golden: bool, backend: str, as_json: bool) -> None:
     """Check BUNDLE from the outside in; stops at the first check that fails (exit code 4)."""
     golden = None if skip_golden else partial(check_golden, backend=backend)
     checks = verify_bundle(bundle, trusted_keys(), golden)
@@ -70,7 +69,8 @@ def verify(ctx: click.Context, bundle: Path, skip_golden: bool, backend: str, as
         if passed and skip_golden:
             click.echo("The golden vectors were not run: whether this machine decodes alike is not known.")
     if not passed:
-        ctx.exit(BundleError.exit_code)
+        failed = checks[-1]
+        raise BundleError(f"the check '{failed.name}' failed: {failed.detail}")
 
 
 def check_golden(bundle: Bundle, backend: str) -> Check:

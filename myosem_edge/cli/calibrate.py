@@ -154,7 +154,7 @@ def run_session(
                 wait(TICK_S)
                 wire.write_some()
     if session.failure is not None:
-        raise RefusedError(session.failure, todo="What was accepted before is unchanged")
+        raise RefusedError(session.failure.rstrip("."), todo="What was accepted before is unchanged")
 
 
 def learn(

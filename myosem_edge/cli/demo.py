@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import table
+from myosem_edge.cli.main import STOPPED
 from myosem_edge.errors import MyosemError
 
 PROFILE = "demo"
+STOP_S = 5.0  # for the export to end by itself after Ctrl-C
 
 
 @click.command()
@@ -24,7 +26,7 @@ PROFILE = "demo"
     help="Folder for bundle, log and report.",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=500, show_default=True, help="Steps of distillation in the export."
+    "--steps", type=click.IntRange(1), default=300, show_default=True, help="Steps of distillation in the export."
 )
 @click.option(
     "--repetitions",
@@ -113,19 +115,25 @@ def _sample(subject: str) -> str:
 
 
 def _export(bundle: Path, steps: int) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "myosem_edge",
-        "export",
-        "--out",
-        str(bundle),
-        "--steps",
-        str(steps),
-        "--name",
-        "demo",
-    ]
-    code = subprocess.run(command, check=False).returncode
+    from myosem_edge.runtime.child import child_command, child_environment
+
+    arguments = ["--out", str(bundle), "--steps", str(steps), "--name", "demo"]
+    command = child_command("myosem_edge", "export", *arguments)
+    with subprocess.Popen(command, env=child_environment()) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            # A terminal tells both of us; the export then says "stopped", and once is enough.
+            try:
+                code = process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                process.wait()
+                raise KeyboardInterrupt from None
+            if code != STOPPED:
+                raise
+    if code == STOPPED:
+        raise click.exceptions.Exit(STOPPED)
     if code:
         raise MyosemError(f"myosem-edge export ended with exit code {code}", todo="Its own message stands above")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option
+from myosem_edge.cli._types import FiniteRange
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.myo import CHANNELS, MyoEmulator
@@ -54,9 +55,7 @@ def myo(recording: Path, subject: str | None, loop: bool, as_json: bool) -> None
 
 
 @emulate.command()
-@click.option(
-    "--object-mm", type=click.FloatRange(0, 100, min_open=True), help="Put an object this wide into the hand."
-)
+@click.option("--object-mm", type=FiniteRange(0, 100, min_open=True), help="Put an object this wide into the hand.")
 @json_option
 def ability(object_mm: float | None, as_json: bool) -> None:
     """A PSYONIC Ability Hand, showing where its fingers are."""

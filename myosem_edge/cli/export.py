@@ -8,6 +8,7 @@ import click
 
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import Bar, one_thread, shipped_teacher
+from myosem_edge.cli._types import SEED, FiniteRange
 from myosem_edge.errors import InputError
 
 
@@ -28,12 +29,12 @@ from myosem_edge.errors import InputError
 @click.option(
     "--size",
     type=click.Choice(["15k", "50k", "120k"]),
-    default="50k",
+    default="120k",
     show_default=True,
     help="Parameters of the student.",
 )
-@click.option("--steps", type=click.IntRange(1), default=500, show_default=True, help="Steps of distillation.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="Steps of distillation.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--grips", type=click.Path(path_type=Path), help="Grip map to put into the bundle (default: the shipped one)."
 )
@@ -46,7 +47,11 @@ from myosem_edge.errors import InputError
 @click.option("--name", default="myosem-shipped", show_default=True)
 @click.option("--bundle-version", default="1", show_default=True)
 @click.option(
-    "--max-int8-loss", type=float, default=0.5, show_default=True, help="Refuse if int8 costs more points than this."
+    "--max-int8-loss",
+    type=FiniteRange(-100, 100),
+    default=0.5,
+    show_default=True,
+    help="Refuse if int8 costs more points than this.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done; train and write nothing.")
 @json_option
@@ -72,23 +77,26 @@ def export(
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.export.distil import DistilConfig
-    from myosem_edge.export.pipeline import export_bundle
-    from myosem_edge.keys import ensure_dev_key, is_dev_name, load_private
+    from myosem_edge.export.pipeline import check_target, export_bundle
+    from myosem_edge.keys import DEV_KEY, ensure_dev_key, is_dev_name, load_private, private_path
     from myosem_edge.learn.checkpoint import Trained
     from myosem_edge.learn.sample import PACK, sample_folder, sample_roles
     from myosem_edge.learn.sessions import load_sessions
     from myosem_edge.runtime.grips import default_grips_path, load_grip_map
 
+    check_target(out, name, bundle_version)
     one_thread()
     folder = data or sample_folder()
     roles = sample_roles(folder)
     trained = Trained.load(teacher or shipped_teacher())
     grip_map = load_grip_map(grips or default_grips_path(), load_catalogue().ids, load_catalogue().grips)
-    private = None if key == "dev" else load_private(key)
+    # The development key is made on first use, which a dry run is not.
+    private = load_private(key) if key != DEV_KEY or private_path(key).exists() else None
     if dry_run:
         click.echo(f"would distil {size} from {trained.family} on {len(roles['distil'])} people in {steps} steps,")
         click.echo(f"judge on {', '.join(roles['judge'])}, sign with '{key}' and write {out}")
         return
+    private = private or ensure_dev_key()
     bar = Bar()
     with bar.shown():
         bar.update("read recordings", 0, 1)
@@ -101,7 +109,7 @@ def export(
             [session for session in sessions if session.subject in roles["distil"]],
             [session for session in sessions if session.subject in roles["judge"]],
             out,
-            private or ensure_dev_key(),
+            private,
             name=name,
             version=bundle_version,
             grips=grip_map,

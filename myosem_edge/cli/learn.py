@@ -11,6 +11,7 @@ import click
 
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import Bar, one_thread, pick_device, shipped_teacher
+from myosem_edge.cli._types import SEED
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 
@@ -55,7 +56,7 @@ data_option = click.option(
     metavar="KEY=VALUE",
     help="Any field of the configuration, e.g. steps=3000, model.width=96, model.semantic_queries=false.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--dry-run", is_flag=True, help="Show configuration and people; train nothing.")
 def train(
@@ -185,9 +186,14 @@ def evaluate(
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.evaluate import evaluate as run_evaluation
     from myosem_edge.learn.evaluate import to_markdown
+    from myosem_edge.learn.fewshot import BUDGETS
     from myosem_edge.learn.sessions import load_sessions
     from myosem_edge.learn.splits import DATASETS, Split
 
+    if wrong := [budget for budget in budgets if budget not in BUDGETS]:
+        raise InputError(
+            "no such budget", where="--budget", found=repr(wrong[0]), expected=", ".join(map(repr, BUDGETS))
+        )
     one_thread()
     trained = Trained.load(checkpoint or shipped_teacher())
     split = Split(**trained.provenance["split"])

@@ -151,6 +151,7 @@ class Root(click.Group):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name or PROGRAM, complete_var, standalone_mode=False, **extra)
+        _open_closed_streams()
         sys.exit(self._run(args, complete_var, **extra))
 
     def _run(self, args: Sequence[str] | None, complete_var: str | None, **extra: Any) -> int:
@@ -194,13 +195,13 @@ def _crash(error: Exception) -> int:
     if os.environ.get("MYOSEM_DEBUG") == "1":
         raise error
     now = datetime.datetime.now(datetime.UTC)
-    path = user_folder() / "crashes" / f"{now:%Y%m%dT%H%M%S.%fZ}.txt"
-    text = "".join([f"{PROGRAM} {__version__}\n", *traceback.format_exception(error)])
     try:
+        path = user_folder() / "crashes" / f"{now:%Y%m%dT%H%M%S.%fZ}.txt"
+        text = "".join([f"{PROGRAM} {__version__}\n", *traceback.format_exception(error)])
         write_atomic(path, text.encode("utf-8", "backslashreplace"), mode=0o600)
         kept = f"The traceback is in {path}"
-    except StorageError as problem:
-        kept = f"The traceback could not be kept: {problem.what}"
+    except Exception as problem:  # whatever stands in the way of keeping it, the defect itself must be told
+        kept = f"The traceback could not be kept: {problem.what if isinstance(problem, MyosemError) else problem}"
     fault = MyosemError(f"a defect in {PROGRAM}: {type(error).__name__}: {error}", todo=kept)
     return _fail(fault)
 
@@ -214,6 +215,20 @@ def _reader_is_gone() -> bool:
         except (OSError, ValueError):  # not a file of the system
             continue
     return bool(poll.poll(0))
+
+
+def _open_closed_streams() -> None:
+    """Give closed standard streams the null device: else the next file or port that is opened takes their number,
+    and what is meant for a terminal goes to a hand.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            handle = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            os.set_inheritable(handle, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _drop_output() -> None:

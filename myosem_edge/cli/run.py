@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from myosem_edge.cli._output import plain, print_json, table
-from myosem_edge.errors import DeviceError, RefusedError
+from myosem_edge.cli._types import FiniteRange
+from myosem_edge.errors import MyosemError, RefusedError, StorageError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
     from myosem_edge.bundle import Bundle
     from myosem_edge.firmware_bridge.frontends.base import FrontEnd
     from myosem_edge.firmware_bridge.hands.base import Hand, HandLimits
+    from myosem_edge.firmware_bridge.port import SerialPort
     from myosem_edge.runtime.gate import Limits
     from myosem_edge.runtime.grips import GripMap
+    from myosem_edge.runtime.links import Link
     from myosem_edge.runtime.loop import Decodes, Loop
     from myosem_edge.runtime.match import Enrolment
 
 PSEUDO_TERMINALS = "/dev/pts/"
 STDIN = 0
 _FILE = click.Path(path_type=Path)
-_SHARE = click.FloatRange(0, 1, min_open=True)
+_SHARE = FiniteRange(0, 1, min_open=True)
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class Chosen:
 @click.option("--max-force", type=_SHARE, metavar="0..1", help="Tighter force limit, of the hand's own maximum.")
 @click.option("--backend", default="onnxruntime", show_default=True, help="Which runtime runs the encoder.")
 @click.option("--board", "board_name", metavar="NAME", help="Board profile instead of the one found.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="N", help="End by itself after so long.")
+@click.option("--seconds", type=FiniteRange(0, min_open=True), metavar="N", help="End by itself after so long.")
 @click.option("--log", type=_FILE, metavar="FILE", help="Keep a log; it holds everything the gate was told, no EMG.")
+@click.option("--keys-from-stdin", is_flag=True, help="Take keys from a pipe on standard input, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 @click.option("--allow-dev-key", is_flag=True, help="Let a bundle with a development signature move a real hand.")
 @click.option("--dry-run", is_flag=True, help="Check everything, open both ports, say what would happen; send nothing.")
@@ -84,6 +88,7 @@ def run(
     board_name: str | None,
     seconds: float | None,
     log: Path | None,
+    keys_from_stdin: bool,
     as_json: bool,
     allow_dev_key: bool,
     dry_run: bool,
@@ -113,11 +118,17 @@ def run(
         chosen.names,
         log_inputs=log is not None,
     )
-    if dry_run:
-        _open_both(chosen, port, hand_port)
-        _tell_plan(chosen, as_json)
-    else:
-        _drive(chosen, loop, (port, hand_port), seconds, log, as_json)
+    front_end_link, hand_link = _links(chosen, port, hand_port, allow_dev_key)
+    try:
+        front_end_link.open()
+        hand_link.open()
+        if dry_run:
+            _tell_plan(chosen, as_json)
+        else:
+            _drive(chosen, loop, front_end_link, hand_link, seconds, log, keys_from_stdin, as_json)
+    finally:
+        for link in (hand_link, front_end_link):
+            link.close()
 
 
 def tightened(limits: Limits, max_speed: float | None, max_force: float | None) -> Limits:
@@ -161,12 +172,39 @@ def require_emulated(bundle: Bundle, hand_port: str, allowed: bool) -> None:
         RefusedError: the hand's port is no pseudo-terminal, and nobody allowed it.
     """
     if bundle.is_dev and not allowed and not os.path.realpath(hand_port).startswith(PSEUDO_TERMINALS):
-        raise RefusedError(
-            "a development key signed this bundle, and that drives emulated hands only",
-            where=hand_port,
-            found=f"key {bundle.key_name}",
-            todo="Have the bundle signed with another key, or say --allow-dev-key if you know what is in it",
-        )
+        raise _only_emulated(bundle, hand_port)
+
+
+def open_hand(bundle: Bundle, path: str, baud: int, allowed: bool) -> SerialPort:
+    """Open the hand's port, and see that it is what `require_emulated` took it for: names can change in between.
+
+    Raises:
+        DeviceError: it cannot be opened.
+        RefusedError: as `require_emulated`.
+    """
+    from myosem_edge.firmware_bridge.port import SerialPort
+
+    port = SerialPort(path, baud)
+    if not bundle.is_dev or allowed or _is_emulated(port.fileno()):
+        return port
+    port.close()
+    raise _only_emulated(bundle, path)
+
+
+def _is_emulated(fd: int) -> bool:
+    try:
+        return os.ttyname(fd).startswith(PSEUDO_TERMINALS)
+    except OSError:  # a terminal that has no name here
+        return False
+
+
+def _only_emulated(bundle: Bundle, hand_port: str) -> RefusedError:
+    return RefusedError(
+        "a development key signed this bundle, and that drives emulated hands only",
+        where=hand_port,
+        found=f"key {bundle.key_name}",
+        todo="Have the bundle signed with another key, or say --allow-dev-key if you know what is in it",
+    )
 
 
 def make_decoder(bundle: Bundle, enrolment: Enrolment | None, backend: str) -> Decodes:
@@ -223,60 +261,69 @@ def _choose(
         "front_end": device.info.id,
         "hand": hand.info.id,
         "profile": profile,
+        "grips": None if grips_path is None else str(grips_path),
     }
     return Chosen(bundle, device, hand, grip_map, hand_limits(hand.info.limits), names, enrolment, facts)
 
 
-def _open_both(chosen: Chosen, port: str, hand_port: str) -> None:
+def _links(chosen: Chosen, port: str, hand_port: str, allow_dev_key: bool) -> tuple[Link, Link]:
+    """The ports of front end and hand, not open yet."""
     from myosem_edge.firmware_bridge.port import SerialPort
+    from myosem_edge.runtime.links import Link
+    from myosem_edge.runtime.loop import FRONT_END, HAND
 
-    with SerialPort(port, chosen.front_end.info.baud), SerialPort(hand_port, chosen.hand.info.baud):
-        pass
+    baud, hand_baud = chosen.front_end.info.baud, chosen.hand.info.baud
+    return (
+        Link(FRONT_END, port, lambda: SerialPort(port, baud)),
+        Link(HAND, hand_port, lambda: open_hand(chosen.bundle, hand_port, hand_baud, allow_dev_key)),
+    )
 
 
 def _drive(
-    chosen: Chosen, loop: Loop, ports: tuple[str, str], seconds: float | None, log: Path | None, as_json: bool
+    chosen: Chosen,
+    loop: Loop,
+    front_end: Link,
+    hand: Link,
+    seconds: float | None,
+    log: Path | None,
+    keys_from_stdin: bool,
+    as_json: bool,
 ) -> None:
     from myosem_edge.clock import MonotonicClock
-    from myosem_edge.firmware_bridge.port import SerialPort
     from myosem_edge.runtime.guard_process import Guard
-    from myosem_edge.runtime.links import Link
-    from myosem_edge.runtime.loop import FRONT_END, HAND
     from myosem_edge.runtime.runner import ENDED, Runner, Signals
     from myosem_edge.runtime.telemetry import Telemetry
     from myosem_edge.runtime.watchdog import Notifier
     from myosem_edge.runtime.wearer_input import WearerInput
 
-    def link(device: str, path: str, baud: int) -> Link:
-        opened = Link(device, path, lambda: SerialPort(path, baud))
-        opened.open()
-        return opened
-
     def start_guard(hand_fd: int) -> Guard:
         return Guard.start(hand_fd, loop.outlet.neutral_frame, release=loop.outlet.release_frame)
 
     clock, notifier = MonotonicClock(), Notifier.from_env(os.environ)
-    front_end = link(FRONT_END, ports[0], chosen.front_end.info.baud)
-    try:
-        hand = link(HAND, ports[1], chosen.hand.info.baud)
-    except DeviceError:
-        front_end.close()
-        raise
     live = sys.stdout.isatty() and not as_json
     if not as_json:
         click.echo(_start_text(chosen.facts))
     telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log)
     telemetry.send([{"event": "start", "time_s": clock.now_s(), **chosen.facts}])
-    with Signals() as signals, WearerInput(STDIN) as wearer:
+    with Signals() as signals, WearerInput(STDIN, from_pipe=keys_from_stdin) as wearer:
         runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard)
         try:
             ended = runner.run(seconds, signals)
+        except MyosemError:
+            if telemetry.lost is not None:
+                raise telemetry.lost from None
+            raise
         finally:
-            telemetry.close()
-    if not as_json:
+            listened = telemetry.close()
+    interrupted = ended == ENDED and signals.interrupted
+    if telemetry.lost is not None and not interrupted:
+        raise telemetry.lost
+    if telemetry.lost is None and not as_json:
         click.echo(_end_text(runner.summary, chosen.facts["budget_ms"]))
-    if ended == ENDED and signals.interrupted:
+    if interrupted:
         raise KeyboardInterrupt
+    if listened == StorageError.exit_code:
+        raise StorageError("the log of this session is not complete", where=log, todo="The reason stands above")
 
 
 def _grip_rows(grip_map: GripMap, names: dict[str, str]) -> list[Sequence[object]]:
@@ -301,12 +348,14 @@ def _start_text(facts: dict[str, Any]) -> str:
     who = f"profile {facts['profile']}" if facts["profile"] else "no profile: descriptions alone decide"
     development = " (development key)" if facts["dev_key"] else ""
     most = f"speed up to {facts['max_speed']:g}, force up to {facts['max_force']:g} of the hand's own"
-    lines = (
+    lines = [
         f"{facts['bundle']}, sha256 {facts['bundle_sha256'][:16]}, signed by {facts['key']}{development}",
         f"{facts['front_end']} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}",
         f"{who}; neutral is {facts['neutral']}, {most}",
         "not armed: the hand moves only after you press a",
-    )
+    ]
+    if facts["grips"]:
+        lines.insert(1, f"grips from {facts['grips']} (not signed)")
     return "\n".join(plain(line) for line in lines)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, Abili
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import WearerSource
+from myosem_edge.runtime.child import child_command, child_environment
 from myosem_edge.signal.montage import MYO
 
 CALIBRATION_REPETITION = 1
@@ -131,6 +131,7 @@ class Stage:
             profile,
             "--log",
             str(log),
+            "--keys-from-stdin",
         ]
         todo = [
             self.person.clips[action, r]
@@ -199,7 +200,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _start(command: Sequence[str], **streams: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "myosem_edge", *command], text=True, **streams)
+    return subprocess.Popen(child_command("myosem_edge", *command), text=True, env=child_environment(), **streams)
 
 
 def _type(process: subprocess.Popen[str], key: str) -> None:

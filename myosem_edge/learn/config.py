@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -54,8 +55,23 @@ def _value(old: Any, text: str, setting: str) -> Any:
         new = text
     if isinstance(old, tuple) and isinstance(new, list):
         new = tuple(new)
-    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
-        new = float(new)
-    if type(new) is not type(old):
-        raise InputError("has another type", where=setting, found=type(new).__name__, expected=type(old).__name__)
+    if isinstance(old, float):
+        new = _number(new)
+    if type(new) is not type(old) or (isinstance(old, tuple) and any(type(x) is not type(old[0]) for x in new)):
+        expected = type(old).__name__ if not isinstance(old, tuple) else f"a list of {type(old[0]).__name__}"
+        raise InputError("has another type", where=setting, found=type(new).__name__, expected=expected)
+    if isinstance(new, float) and not math.isfinite(new):
+        raise InputError("is not a finite number", where=setting, found=text)
     return new
+
+
+def _number(value: Any) -> Any:
+    """What reads as a number as a float, so that `nan` is told from a word; anything else as it is."""
+    if isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return value

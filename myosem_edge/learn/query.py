@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -14,7 +13,8 @@ from safetensors.numpy import load as load_tensors
 
 from myosem_edge.bundle import Bundle
 from myosem_edge.errors import InputError
-from myosem_edge.learn.datasets.recording import UNREADABLE, read_arrays, require_borders, require_emg
+from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays
+from myosem_edge.learn.datasets.recording import require_borders
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Fit
 
@@ -46,14 +46,13 @@ class Stretch:
 
 
 def read_streams(path: Path, channels: int, rate_hz: float) -> Iterator[Stream]:
-    """Recordings of an .npz with the packs' schema, or one from .npy/.csv (samples, channels).
+    """Recordings of an .npz with the packs' schema, or one from .npy/.csv (samples, channels), as `emulate` reads them.
 
     Raises:
         InputError: unreadable, wrong number of channels, empty or not finite.
     """
-    arrays = _arrays(path)
-    emg, labels = arrays["emg"], arrays.get("label")
-    require_emg(emg, channels, path)
+    arrays = read_arrays(path, ("emg", "label", "rec_ptr"))
+    emg, labels = checked_emg(arrays["emg"], path, channels), arrays.get("label")
     if len(emg) < rate_hz:
         raise InputError("is shorter than a second", where=path, found=f"{len(emg)} samples")
     if labels is not None and (labels.shape != (len(emg),) or labels.dtype.kind not in "iu"):
@@ -62,24 +61,7 @@ def read_streams(path: Path, channels: int, rate_hz: float) -> Iterator[Stream]:
     require_borders(borders, len(emg), path)
     for i, (a, b) in enumerate(pairwise(borders)):
         if b - a >= rate_hz:
-            yield Stream(f"{path.stem}[{i}]", emg[a:b].astype(np.float32), None if labels is None else labels[a:b])
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix == ".npz":
-        arrays = read_arrays(path)
-        if "emg" not in arrays:
-            raise InputError("lacks arrays", where=path, found=", ".join(sorted(arrays)), expected="emg")
-        return arrays
-    try:
-        if path.suffix == ".npy":
-            with path.open("rb") as file:
-                return {"emg": np.lib.format.read_array(file, allow_pickle=False)}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # numpy warns of an empty file, and it is refused below
-            return {"emg": np.loadtxt(path, delimiter=",", ndmin=2)}
-    except UNREADABLE as error:
-        raise InputError(f"is not a readable recording ({error})", where=path, expected=".npz, .npy or .csv") from error
+            yield Stream(f"{path.stem}[{i}]", emg[a:b], None if labels is None else labels[a:b])
 
 
 def embeddings(model: Model, stream: Stream, backend: str) -> np.ndarray:

@@ -5,6 +5,7 @@ Every step is a function of (seed, step), so a resumed run is the same run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,10 @@ class TrainConfig:
     episodic_weight: float = 1.0
     text_weight: float = 0.4
     checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InputError("no such seed", found=self.seed, expected="0 to 2**63 - 1")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,7 +104,8 @@ def train(
     """Train on sessions (their rings are aligned here). With `run_folder` the run can be interrupted and resumed.
 
     Raises:
-        InputError: no session, or the run folder holds a run with another configuration.
+        InputError: no session, or the run folder holds a run with another configuration, split or data, or a damaged
+            one.
     """
     if not sessions:
         raise InputError("no session to train on", todo="Check the subjects and data sets that were chosen")
@@ -123,8 +129,17 @@ def train(
     parts.register_parameter("log_scale", log_scale)
     history: list[dict[str, float]] = []
     first = 0
+    identity = {
+        "family": family,
+        "split": provenance.get("split"),
+        "people": sorted({session.person for session in sessions}),
+        "recordings": _digest_labels(sessions),
+        "catalogue texts": catalogue.texts_sha256,
+        "description table": hashlib.sha256(table.to_bytes()).hexdigest(),
+        **config.to_dict(),
+    }
     if run_folder is not None and (run_folder / "resume.safetensors").exists():
-        first, history = _resume(run_folder / "resume.safetensors", config, parts, optimiser)
+        first, history = _resume(run_folder / "resume.safetensors", identity, parts, optimiser)
     sampler = Sampler(sessions, config.segment_frames, config.segment_frames - 12, config.augment)
     ways = sampler.fair_ways(config.ways, config.queries)
     gallery = torch.tensor(seen, device=device)
@@ -146,7 +161,7 @@ def train(
         history.append({"step": float(step), **row})
         progress(step + 1, row)
         if run_folder is not None and ((step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps):
-            _save_resume(run_folder / "resume.safetensors", step + 1, config, parts, optimiser, history)
+            _save_resume(run_folder / "resume.safetensors", step + 1, identity, parts, optimiser, history)
     encoder.eval()
     provenance = {
         **provenance,
@@ -198,10 +213,23 @@ def _one_cycle(progress: float, warm: float = 0.15) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm))) + 1e-3
 
 
+def _digest_labels(sessions: Sequence[Session]) -> str:
+    """What is learnt from: who, how much, and which frames carry which action. Samples are left out, since the last
+    bits of a filtered signal differ between machines.
+    """
+    digest = hashlib.sha256()
+    for session in sessions:
+        digest.update(json.dumps([session.person, session.name, session.montage.channels, len(session.clips)]).encode())
+        for clip in session.clips:
+            for values in (clip.action, clip.repetition):
+                digest.update(np.asarray(values, "<i8").tobytes())
+    return digest.hexdigest()
+
+
 def _save_resume(
     path: Path,
     step: int,
-    config: TrainConfig,
+    identity: Mapping[str, Any],
     parts: nn.Module,
     optimiser: torch.optim.Optimizer,
     history: list[dict[str, float]],
@@ -210,28 +238,50 @@ def _save_resume(
     for index, state in optimiser.state_dict()["state"].items():
         for name, value in state.items():
             tensors[f"optimiser.{index}.{name}"] = torch.as_tensor(value).detach().cpu().clone().contiguous()
-    header = {"step": step, "config": config.to_dict(), "history": history}
+    shapes = {name: list(value.shape) for name, value in tensors.items()}
+    header = {"step": step, "run": identity, "tensors": shapes, "history": history}
     write_atomic(path, save(tensors, {"myosem": json.dumps(header)}))
 
 
 def _resume(
-    path: Path, config: TrainConfig, parts: nn.Module, optimiser: torch.optim.Optimizer
+    path: Path, identity: Mapping[str, Any], parts: nn.Module, optimiser: torch.optim.Optimizer
 ) -> tuple[int, list[dict[str, float]]]:
+    """Going on with other data or another split would train on people who are to be judged: any difference is refused.
+
+    Raises:
+        InputError: the file is of another run, or is damaged.
+    """
     tensors, header = read_tensors(path)
-    wanted = json.loads(json.dumps(config.to_dict()))
-    changed = sorted(name for name in wanted if wanted[name] != header["config"].get(name))
+    wanted, found = json.loads(json.dumps(identity)), header.get("run")
+    found = found if isinstance(found, dict) else {}
+    changed = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if changed:
         raise InputError(
-            "the interrupted run here used another configuration",
+            "the interrupted run here was of another kind",
             where=path,
             found=f"different {', '.join(changed)}",
             todo="Repeat the command exactly, or choose another --out folder",
         )
-    parts.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-    saved = optimiser.state_dict()
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".", 2)
-            saved["state"].setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict(saved)
-    return int(header["step"]), list(header["history"])
+    try:
+        listed = header["tensors"]
+        if wrong := sorted(
+            name
+            for name in listed.keys() | tensors.keys()
+            if name not in listed or name not in tensors or listed[name] != list(tensors[name].shape)
+        ):
+            raise ValueError(f"missing, foreign or of another shape: {', '.join(wrong[:3])}")
+        parts.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+        saved = optimiser.state_dict()
+        for name, value in tensors.items():
+            if name.startswith("optimiser."):
+                _, index, key = name.split(".", 2)
+                saved["state"].setdefault(int(index), {})[key] = value
+        optimiser.load_state_dict(saved)
+        return int(header["step"]), list(header["history"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            "is not a whole interrupted run",
+            where=path,
+            found=str(error).splitlines()[0],
+            todo="Remove it to begin anew, or choose another --out folder",
+        ) from error

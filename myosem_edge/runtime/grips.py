@@ -16,6 +16,9 @@ from myosem_edge.errors import InputError
 
 OPEN = "open"
 NONE = "none"  # in the file only; `GripRule.grip` is None
+REST = "rest"
+# Below one half the hand could close while something else is more likely than what closes it.
+LEAST_CLOSING_THRESHOLD = 0.5
 WHYS = ("meaning", "chosen")
 _KEYS = ("grip", "threshold", "why", "note")
 
@@ -77,7 +80,8 @@ def load_grip_map(
     """Read and check a grip map. Bytes are named `where` in errors; a path names itself.
 
     Raises:
-        InputError: the file cannot be read, is not TOML, names what does not exist, or has a value out of range.
+        InputError: the file cannot be read, is not TOML, names what does not exist, has a value out of range, or lets
+            rest, or an action that is not the likelier one, close the hand.
     """
     if isinstance(source, bytes):
         where, data = where or "grip map", source
@@ -129,6 +133,21 @@ def _rule(
             found=repr(threshold),
             expected="a probability above 0, up to 1",
         )
+    if grip not in (OPEN, NONE):
+        if action == REST:
+            raise InputError(
+                "a resting wearer must not close the hand",
+                where=f"{place}, grip",
+                found=repr(grip),
+                expected=f"{NONE} or {OPEN}",
+            )
+        if threshold < LEAST_CLOSING_THRESHOLD:
+            raise InputError(
+                "is too low for a grip that closes",
+                where=f"{place}, threshold",
+                found=repr(threshold),
+                expected=f"at least {LEAST_CLOSING_THRESHOLD}",
+            )
     if why not in WHYS:
         raise _unknown("reason", why, WHYS, f"{place}, why")
     if not isinstance(note, str):

@@ -191,13 +191,14 @@ class Loop:
         self._tell("link", now_s, device=device, state="lost", why=why)
 
     def plugged(self, device: str, now_s: float) -> Out:
-        """The port is open again: begin from the beginning, with nothing left of what was before."""
+        """The port is open again: begin from the beginning, but a hand that was in motion is told neutral first."""
         self._unplugged.discard(device)
         self.counts["reconnects"] += 1
         self._tell("link", now_s, device=device, state="back", why="")
         if device == HAND:
             self._fresh_hand(now_s)
-            return self._out(now_s, self._greeting(now_s))
+            halt = self.outlet.halt(now_s)
+            return self._out(now_s, (*halt, *self._greeting(now_s)))
         with self._stage(FRONT_END, now_s):
             self.front_end.stop(now_s)
             self.front_end.to_send()  # a good-bye to a port that is gone
@@ -333,7 +334,7 @@ class Loop:
         return ()
 
     def _fresh_hand(self, now_s: float) -> None:
-        """Nothing is known of the hand and nothing has been sent to it."""
+        """Nothing is known of the hand, and nothing has been sent through this port."""
         self._feedback = None
         self._heard_s = now_s
         self.outlet.reset(now_s)

@@ -42,16 +42,20 @@ class Outlet:
         self.asks = bool(hand.poll())  # whether this hand can be asked how it is
         self._keep_alive_s = None if hand.info.keep_alive_s is None else hand.info.keep_alive_s / 2
         self.commands = self.polls = 0
+        self._engaged = False  # for the whole session: a hand that comes back may still be moving
         self.reset(0.0)
 
     def reset(self, now_s: float) -> None:
-        """A port was opened: nothing has been sent to this hand."""
+        """A port was opened: nothing has been sent through it."""
         self._sent: Command | None = None
         self._sent_s = self._polled_s = now_s
-        self._engaged = False
+
+    def halt(self, now_s: float) -> tuple[bytes, ...]:
+        """The first frame on a port that is back: neutral, for a hand that had been commanded before."""
+        return self.fall_back(now_s) if self._engaged else ()
 
     def greeting(self) -> tuple[bytes, ...]:
-        """The first frames on a port; they ask, and move nothing."""
+        """The first frames on a port of a hand at rest; they ask, and move nothing."""
         first = self._hand.start()
         return (self._checked(first),) if first else ()
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from myosem_edge.clock import Clock
-from myosem_edge.errors import DeviceError
+from myosem_edge.errors import DeviceError, MyosemError, RefusedError
 from myosem_edge.runtime.health import Spread
 from myosem_edge.runtime.links import Link
 from myosem_edge.runtime.loop import FRONT_END, HAND, TICK_S, Beats, Loop, Out
@@ -36,7 +36,10 @@ class RunningGuard(Beats, Protocol):
 
 
 class Signals:
-    """While entered, SIGINT, SIGTERM and SIGHUP only leave their `number`, and the loop ends at its next cycle."""
+    """While entered, SIGINT, SIGTERM and SIGHUP only leave the first one's `number`: the loop ends at its next cycle.
+
+    After one of them has come, they stay ignored: the process has a good-bye to say, and an exit code to leave.
+    """
 
     CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -57,10 +60,11 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if self.number is None else signal.SIG_IGN)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
+        if self.number is None:
+            self.number = number
 
 
 @dataclass
@@ -89,7 +93,8 @@ class Runner:
         """Cycle until the wearer quits, the time is over, or a signal came; returns which.
 
         Raises:
-            MyosemError: a device stays away, or a part of the program fails again and again.
+            MyosemError: a device stays away, a part of the program fails again and again, or what came back on the
+                hand's port may not be driven (RefusedError).
         """
         assert self.hand.port is not None and self.front_end.port is not None
         signals = signals or Signals()
@@ -163,7 +168,8 @@ class Runner:
                     self._lose(link, error)
             if link is self.hand and out.decided and out.commanded:
                 self.processing.add(self.clock.now_s() - now_s)
-        with self._step("telemetry"):
+        # A stage of its own name: the events of a cycle are a success of the loop's, not of the process that listens.
+        with self._step("log and console"):
             self.telemetry.send(out.events)
 
     def _lose(self, link: Link, error: DeviceError) -> None:
@@ -205,7 +211,8 @@ class Runner:
             self.summary = self.loop.summary(
                 now_s, processing=self.processing.summary(), telemetry_dropped=self.telemetry.dropped
             )
-            self.telemetry.send([*out.events, self.summary])
+            with contextlib.suppress(MyosemError, BrokenPipeError):  # `lost` is kept, and told by whoever closes it
+                self.telemetry.send([*out.events, self.summary])
         finally:
             if self._guard is not None and left:
                 self._guard.close()
@@ -232,6 +239,8 @@ class Runner:
         """Like a stage of the cycle: what fails makes the next verdict neutral."""
         try:
             yield
+        except RefusedError:  # a rule says no, and goes on saying so
+            raise
         except Exception as error:
             self.loop.fail(stage, error, self.clock.now_s())
         else:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import json
 import math
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from myosem_edge.errors import StorageError
+from myosem_edge.errors import MyosemError, StorageError
+from myosem_edge.runtime.child import child_command, child_environment
 from myosem_edge.runtime.gate import Command, Inputs, Limits, Request, State, Wearer, step
 from myosem_edge.runtime.view import LineView, LiveView
 
@@ -30,6 +33,8 @@ LOG_BYTES = 32 << 20  # two files of half that: an hour and more on any card
 FAREWELL_S = 2.0
 REDRAW_S = 0.1
 NO_SIZE = 80  # columns, where a terminal does not tell
+STDOUT = 1
+OURS = b'{"event"'  # how every log of ours begins
 STEP = "step"  # the gate's inputs: for the log alone
 _NUMBERS = ("now_s", "sample_age_s", "lost_fraction", "loop_late_s")
 
@@ -37,12 +42,23 @@ Event = dict[str, Any]
 
 
 class Telemetry:
-    """The loop's end of the pipe. No method waits, but for `close`."""
+    """The loop's end of the pipe. No method waits, but for `close`.
 
-    def __init__(self, fd: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    `shown_fd` is where the listener shows. Once nobody reads there any more, or the listener itself is gone, `lost` is
+    the error to end with: a hand must not be driven while nobody is told its status (SR-19).
+    """
+
+    def __init__(self, fd: int, process: subprocess.Popen[bytes] | None = None, shown_fd: int | None = None) -> None:
         self.dropped = 0
         self.written = 0
+        self.lost: MyosemError | BrokenPipeError | None = None
         self._fd: int | None = fd
+        self._shown_fd = shown_fd
+        self._broken = select.poll()
+        for watched in (fd, shown_fd):
+            # A terminal that hangs up is the business of the wearer's input; a file is always there.
+            if watched is not None and _is_pipe(watched):
+                self._broken.register(watched, 0)  # errors are always reported
         self._process = process
         self._untold = 0
         os.set_blocking(fd, False)
@@ -54,24 +70,29 @@ class Telemetry:
         Raises:
             StorageError: the log cannot be written.
         """
-        command = [sys.executable, "-m", "myosem_edge.runtime.telemetry", f"--mode={mode}"]
+        arguments = [f"--mode={mode}"]
         if log is not None:
             check_log(log)
-            command += [f"--log={log}", f"--log-bytes={log_bytes}"]
+            arguments += [f"--log={log}", f"--log-bytes={log_bytes}"]
+        command = child_command("myosem_edge.runtime.telemetry", *arguments)
         reading_fd, writing_fd = os.pipe()
         with contextlib.suppress(OSError):
             fcntl.fcntl(writing_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         try:
-            process = subprocess.Popen(command, stdin=reading_fd)
+            process = subprocess.Popen(command, stdin=reading_fd, env=child_environment())
         except OSError:
             os.close(writing_fd)
             raise
         finally:
             os.close(reading_fd)
-        return cls(writing_fd, process)
+        return cls(writing_fd, process, None if mode == "none" else STDOUT)
 
     def send(self, events: Iterable[Event]) -> None:
-        """Write them as far as the pipe takes them. A gap is told of as soon as there is room again."""
+        """Write them as far as the pipe takes them. A gap is told of as soon as there is room again.
+
+        Raises:
+            MyosemError, BrokenPipeError: `lost`, every time, also without events.
+        """
         for event in events:
             # The gap and the event after it in one write: a nearly full pipe is not filled up with gaps.
             gap = encode({"event": "dropped", "count": self._untold}) if self._untold else b""
@@ -81,6 +102,10 @@ class Telemetry:
             else:
                 self.dropped += 1
                 self._untold += 1
+        if self._fd is not None:
+            self._look()
+        if self.lost is not None:
+            raise self.lost
 
     def close(self) -> int | None:
         """End the pipe and let the listener write what is left; its exit code, or None while it still works."""
@@ -90,8 +115,18 @@ class Telemetry:
         if self._process is None:
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(FAREWELL_S)
+            code = self._process.wait(FAREWELL_S)
+            if code not in (0, StorageError.exit_code):
+                self.lost = self.lost or _listener_gone()
+            return code
         return None
+
+    def _look(self) -> None:
+        broken = {fd for fd, _ in self._broken.poll(0)}
+        if self._fd in broken:
+            self.lost = self.lost or _listener_gone()
+        elif broken:
+            self.lost = self.lost or BrokenPipeError("nobody reads what is shown")
 
     def _write(self, data: bytes) -> bool:
         # Up to PIPE_BUF bytes go in whole or not at all (POSIX); more could be torn.
@@ -99,7 +134,7 @@ class Telemetry:
             return False
         try:
             return os.write(self._fd, data) == len(data)
-        except OSError:  # full, or nobody listens any more
+        except OSError:  # full, or nobody listens any more; `_look` tells which
             return False
 
 
@@ -113,12 +148,17 @@ def encode(event: Event) -> bytes:
 
 
 def check_log(path: Path) -> None:
-    """Raises:
-    StorageError: the log cannot be opened for writing.
+    """See that a log can be written, and that nothing is there that is not a log of ours.
+
+    Raises:
+        StorageError: the log cannot be opened for writing; or it, or the name of its older half, is something else.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
+        for each in (path, _older(path)):
+            if each.exists():
+                _require_log(each)
+        _append_to(path).close()
     except OSError as error:
         raise StorageError(
             f"the log cannot be written: {error.strerror}", where=path, todo="Choose another place with --log"
@@ -130,8 +170,8 @@ class Log:
 
     def __init__(self, path: Path, most_bytes: int = LOG_BYTES) -> None:
         self._path, self._half = path, most_bytes // 2
-        self._file: BinaryIO | None = path.open("ab", buffering=0)
-        self._size = self._file.tell()
+        self._file: BinaryIO | None = _append_to(path)
+        self._size = os.fstat(self._file.fileno()).st_size
         self.problem: str | None = None
 
     def write(self, line: bytes) -> None:
@@ -139,11 +179,13 @@ class Log:
         try:
             if self._file is not None and self._size + len(line) > self._half and self._size:
                 self.close()
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
-                self._file, self._size = self._path.open("ab", buffering=0), 0
+                self._path.replace(_older(self._path))
+                self._file, self._size = _append_to(self._path), 0
             if self._file is not None:
-                self._file.write(line)
+                written = self._file.write(line)
                 self._size += len(line)
+                if written != len(line):
+                    raise OSError(errno.ENOSPC, "only part of a line could be written")
         except OSError as error:
             self.problem = error.strerror or str(error)
             self.close()
@@ -177,7 +219,7 @@ def replay(events: Iterable[Event], limits: Limits, grips: frozenset[str]) -> It
 
 
 def listen(source: int, out: int, mode: str, log: Log | None) -> None:
-    """Log and show every line that comes from the descriptor `source` until it ends."""
+    """Log and show every line that comes from the descriptor `source` until it ends; say when the log does."""
     live = LiveView() if mode == "live" else None
     lines = LineView() if mode == "lines" else None
     partial, drawn = b"", False
@@ -186,8 +228,14 @@ def listen(source: int, out: int, mode: str, log: Log | None) -> None:
         data = os.read(source, 65536) if readable else None
         *whole, partial = (partial + (data or b"")).split(b"\n")
         for line in whole:
-            if log is not None:
+            if log is not None and log.problem is None:
                 log.write(line + b"\n")
+                if log.problem is not None:
+                    trouble = f"the log ends here, it is not complete: {log.problem}"
+                    sys.stderr.write(f"{trouble}\n")
+                    sys.stderr.flush()
+                    if live is not None:
+                        live.take({"event": "failure", "error": trouble})
             event = json.loads(line)
             if event["event"] == STEP:
                 continue
@@ -222,10 +270,47 @@ def main() -> int:
     finally:
         if log is not None:
             log.close()
-    if log is not None and log.problem:
-        sys.stderr.write(f"the log {options.log} is not complete: {log.problem}\n")
-        return StorageError.exit_code
-    return 0
+    return StorageError.exit_code if log is not None and log.problem else 0
+
+
+def _append_to(path: Path) -> BinaryIO:
+    """Open for appending, unbuffered; never waits, whatever has got that name meanwhile. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+    return os.fdopen(os.open(path, flags, 0o666), "ab", buffering=0)
+
+
+def _require_log(path: Path) -> None:
+    """Raises StorageError for what exists and is neither empty nor an earlier log; OSError where it cannot be read."""
+    found = "no ordinary file"
+    if stat.S_ISREG(path.stat().st_mode):
+        with path.open("rb") as file:
+            head = file.read(len(OURS))
+        if head in (b"", OURS):
+            return
+        found = "a file that is no log"
+    raise StorageError(
+        "the log would go into something else",
+        where=path,
+        found=found,
+        expected="a new name, an empty file or an earlier log",
+        todo="Choose another name with --log",
+    )
+
+
+def _older(path: Path) -> Path:
+    return path.with_name(path.name + ".1")
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _listener_gone() -> MyosemError:
+    return MyosemError("the process that shows the status and keeps the log has ended", todo="Start the program again")
 
 
 def _show(out: int, data: bytes) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 Event = dict[str, Any]
 
 BAR = 20
 JOINT_FULL_DEG = 100.0
+SETTLED_S = 1.0  # two reasons that take turns have come to rest
 NOTE_S = 3.0  # long enough to read a sentence whose cause lasted one tick
 CLEAR_LINE, CLEAR_BELOW, UP = "\x1b[K", "\x1b[J", "\x1b[{}A"
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -95,23 +96,25 @@ class LiveView:
 
 
 class LineView:
-    """A line for every change of state, for logs and terminals that cannot be drawn on."""
+    """A line for every change of state, for logs and terminals that cannot be drawn on.
+
+    Two reasons for the same status and the same command may take turns many times a second. They are told once each,
+    and how often they went on when something else comes, or one of them stays.
+    """
 
     def __init__(self) -> None:
-        self._told: tuple[object, ...] = ()
+        self._now: _State | None = None
+        self._before: _State | None = None
+        self._turns = 0
+        self._changed_s = 0.0
 
     def take(self, event: Event) -> Iterator[str]:
-        kind, at = event["event"], f"{event.get('time_s', 0.0):.3f}"
+        kind, time_s = event["event"], event.get("time_s", 0.0)
+        at = f"{time_s:.3f}"
+        if self._turns and (kind == "summary" or time_s - self._changed_s >= SETTLED_S):
+            yield from self._tell_turns(at)
         if kind == "verdict":
-            command = event["command"]
-            told = command["grip"] or command["kind"]
-            state = (event["status"], event["reason"], told, event["fault"])
-            # Speed rises in steps; that is no change of state.
-            if state != self._told:
-                self._told = state
-                why = f": {event['reason']}" if event["reason"] else ""
-                fault = f" ({event['fault']})" if event["fault"] else ""
-                yield _plain(f"{at} {event['status']}{why}{fault}, hand is told {told}")
+            yield from self._verdict(event, time_s, at)
         elif kind == "front end":
             facts = "".join(f", {name} {value}" for name, value in event["facts"].items())
             yield _plain(
@@ -123,6 +126,36 @@ class LineView:
             yield _plain(f"{at} failure in {event['error']}")
         elif kind == "dropped":
             yield f"{event['count']} lines were dropped here"
+
+    def _verdict(self, event: Event, time_s: float, at: str) -> Iterator[str]:
+        command = event["command"]
+        state = _State(event["status"], command["grip"] or command["kind"], event["reason"], event["fault"])
+        if state == self._now:  # speed rises in steps; that is no change of state
+            return
+        again = state == self._before and self._now is not None and state[:2] == self._now[:2]
+        if self._turns and not again:
+            yield from self._tell_turns(at)
+        self._before, self._now, self._changed_s = self._now, state, time_s
+        if again:
+            self._turns += 1
+        else:
+            yield _plain(f"{at} {state}")
+
+    def _tell_turns(self, at: str) -> Iterator[str]:
+        yield _plain(f"{at} {self._turns} more changes between the last two, then {self._now}")
+        self._turns = 0
+
+
+class _State(NamedTuple):
+    status: str
+    told: str
+    reason: str | None
+    fault: str | None
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        fault = f" ({self.fault})" if self.fault else ""
+        return f"{self.status}{why}{fault}, hand is told {self.told}"
 
 
 def _bar(fraction: float) -> str:

@@ -19,8 +19,9 @@ from typing import Any
 from myosem_edge.runtime.gate import Wearer
 
 READ_BYTES = 256
+ARM_ALONE_S = 0.1  # nobody types so fast on purpose; pasted text and split escape sequences come faster
 OPEN_HOLD_S = 2.0  # a full movement at the slowest speed of the Ability Hand
-STOP_KEYS, OPEN_KEY, ARM_KEY, QUIT_KEY = b" s", ord("o"), ord("a"), ord("q")
+STOP_KEYS, OPEN_KEY, ARM_KEY, QUIT_KEY, ESCAPE = b" s", ord("o"), ord("a"), ord("q"), 0x1B
 HELP = "space or s stop   o open   a arm   q quit"
 
 
@@ -38,18 +39,30 @@ class Keys:
     def __init__(self) -> None:
         self._stop = self._arm = self._quit = False
         self._open_until_s: float | None = None
+        self._other_s = -float("inf")  # when something else than the arming key was typed last
 
     def feed(self, data: bytes, now_s: float) -> None:
-        """Take what was typed, in order: the later of two keys that contradict each other counts, but stop always."""
+        """Take what one read brought, in order: the later of two keys that contradict each other counts, stop always.
+
+        Arming has to be typed alone: an `a` in pasted text or in what an arrow key sends is none. In an escape
+        sequence, and in whatever came with it, nothing but stop counts.
+        """
+        alone = not data.strip(bytes((ARM_KEY,)))
+        escaped = False
         for key in data:
+            escaped = escaped or key == ESCAPE
             if key in STOP_KEYS:
                 self._stop, self._arm, self._open_until_s = True, False, None
+            elif escaped:
+                continue
             elif key == OPEN_KEY:
                 self._arm, self._open_until_s = False, now_s + OPEN_HOLD_S
-            elif key == ARM_KEY:
+            elif key == ARM_KEY and alone and now_s - self._other_s >= ARM_ALONE_S:
                 self._arm, self._open_until_s = True, None
             elif key == QUIT_KEY:
                 self._quit = True
+        if not alone:
+            self._other_s = now_s
 
     def stop(self) -> None:
         """As if stop had been pressed: the wearer can no longer reach us."""
@@ -68,11 +81,12 @@ class Keys:
 class WearerInput:
     """Reads keys from a descriptor: a terminal, which is put into cbreak mode and always put back, or a pipe.
 
-    The end of a pipe only means that nobody will press a key any more; a terminal that hangs up is a stop. Any other
-    kind of file (a service has /dev/null) and a terminal whose foreground is somebody else's give no keys.
+    A pipe has to be asked for with `from_pipe`: text that was meant for another program must not move a hand. The end
+    of a pipe only means that nobody will press a key any more; a terminal that hangs up is a stop. Any other kind of
+    file (a service has /dev/null) and a terminal whose foreground is somebody else's give no keys.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, from_pipe: bool = False) -> None:
         self.keys = Keys()
         self._fd: int | None = None
         self._saved: list[Any] | None = None
@@ -81,7 +95,7 @@ class WearerInput:
                 # From the background, changing the terminal or reading from it would suspend the loop.
                 if os.tcgetpgrp(fd) == os.getpgrp():
                     self._take_terminal(fd)
-            elif stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISSOCK(mode):
+            elif from_pipe and (stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISSOCK(mode)):
                 self._fd = fd
 
     def __enter__(self) -> WearerInput:
@@ -134,6 +148,6 @@ class WearerInput:
         atexit.register(self.close)
         tty.setcbreak(fd, termios.TCSANOW)
         changed = termios.tcgetattr(fd)
-        # Ctrl-Z would stop the loop in mid-motion and leave the terminal changed; Ctrl-C still ends it properly.
-        changed[6][termios.VSUSP] = b"\0"
+        # Ctrl-Z and Ctrl-\ would end the loop in mid-motion and leave the terminal changed; Ctrl-C ends it properly.
+        changed[6][termios.VSUSP] = changed[6][termios.VQUIT] = b"\0"
         termios.tcsetattr(fd, termios.TCSANOW, changed)

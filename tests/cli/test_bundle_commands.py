@@ -146,15 +146,17 @@ def test_leaving_the_golden_vectors_out_is_said(file: Path, trusted: None) -> No
 
 
 def test_verify_lists_what_passed_before_the_failure(file: Path) -> None:
-    code, out, _ = run("verify", file)
+    code, out, err = run("verify", file)
     assert code == 4
+    assert err.startswith(f"error: the check 'signature' failed: {file}: no trusted key") and err.count("\n") == 1
     assert [line.split()[:2] for line in out.splitlines()] == [
         ["ok", "file"],
         ["ok", "layout"],
         ["FAILED", "signature"],
     ]
-    report = json.loads(run("verify", file, "--json")[1])
-    assert report["ok"] is False
+    code, out, err = run("verify", file, "--json")
+    report = json.loads(out)
+    assert code == 4 and err.startswith("error: the check 'signature' failed") and report["ok"] is False
     assert [check["ok"] for check in report["checks"]] == [True, True, False]
 
 
@@ -196,3 +198,11 @@ def test_a_bundle_becomes_trusted_and_is_forgotten_again(file: Path, tmp_path: P
     assert run("verify", file, "--skip-golden")[0] == 0
     run("keys", "forget", "maker")
     assert run("verify", file, "--skip-golden")[0] == 4
+
+
+@pytest.mark.parametrize("command", [("keys", "new", "a"), ("keys", "list"), ("inspect", "FILE"), ("profile", "list")])
+def test_a_users_folder_that_is_a_file_is_a_storage_error(command: tuple[str, ...], file: Path, home: Path) -> None:
+    home.write_text("a file where the folder should be")
+    code, out, err = run(*(file if word == "FILE" else word for word in command))
+    assert (code, out) == (8, "")
+    assert err.startswith(f"error: {home}") and err.count("\n") == 1

@@ -127,7 +127,8 @@ def test_a_bad_link_is_survived(faults: Faults) -> None:
 def test_a_lossy_link_ends_with_a_sentence() -> None:
     bench = Bench(Faults(drop_probability=0.2, seed=1))
     with pytest.raises(
-        RefusedError, match=r"'rest' could not be recorded in 3 attempts \(lost\).*bring the device near"
+        RefusedError,
+        match=r"'rest' could not be recorded in 3 attempts \(lost\).*bring the device near.*[^.]\. What was accepted",
     ):
         play(bench, Plan(("fist",)))
     assert not bench.emulator.connected

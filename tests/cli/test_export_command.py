@@ -44,7 +44,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path: Path, home: Path) -> None:
     code, out, err = run("export", "--dry-run", "--out", tmp_path / "a.myosem", "--steps", 9)
     assert code == 0, err
-    assert "would distil 50k from shipped on 6 people in 9 steps" in out and "sign with 'dev'" in out
+    assert "would distil 120k from shipped on 6 people in 9 steps" in out and "sign with 'dev'" in out
     assert not home.exists() and not (tmp_path / "a.myosem").exists()
 
 
@@ -89,11 +89,33 @@ def test_a_role_without_recordings_is_named(two_people: Path, tmp_path: Path) ->
         (("--data", "/nowhere"), 3, "does not say who plays which part"),
         (("--size", "16k"), 2, "'16k' is not one of"),
         (("--steps", "0"), 2, "0 is not in the range"),
+        (("--seed", "-1"), 2, "-1 is not in the range"),
+        (("--seed", str(2**63)), 2, "is not in the range"),
+        (("--max-int8-loss", "nan"), 2, "nan is not a finite number"),
+        (("--max-int8-loss", "inf"), 2, "inf is not in the range"),
+        (("--name", "Mine/../x"), 3, "not a name for a bundle (found 'Mine/../x'"),
+        (("--bundle-version", "1 2"), 3, "not a version for a bundle (found '1 2'"),
+        (("--out", "/nowhere/a.myosem"), 3, "/nowhere: no such folder"),
+        (("--out", "/proc/a.myosem"), 8, "/proc/a.myosem: cannot be written"),
+        (("--out", "/"), 8, "/: is a folder"),
         (("--key", "nobody", "--dry-run"), 3, "nobody"),
         (("--grips", "/nowhere.toml"), 3, "/nowhere.toml"),
     ],
 )
-def test_a_mistake_is_said_before_any_work(options: tuple[str, ...], code: int, message: str) -> None:
+def test_a_mistake_is_said_before_any_work(
+    options: tuple[str, ...], code: int, message: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     found, out, err = run("export", *options)
     assert found == code, err
     assert out == "" and message in err and "Traceback" not in err
+    assert "read recordings" not in err and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--key", "mine")])
+def test_a_users_folder_that_is_a_file_is_said_before_any_work(
+    options: tuple[str, ...], home: Path, tmp_path: Path
+) -> None:
+    home.write_text("a file where the folder should be")
+    code, out, err = run("export", "--out", tmp_path / "a.myosem", *options)
+    assert (code, out) == (8, "") and f"{home}: is no folder" in err and "read recordings" not in err

@@ -94,7 +94,7 @@ def test_a_dry_run_of_training_shows_configuration_and_people(data: Path, tmp_pa
         (("--family", "shipped", "--split", "user"), "the shipped model has one split"),
         (("--split", "dataset"), "a data set must be held out"),
         (("--data", "/nowhere"), "no such data folder"),
-        (("--set", "ways=30", "--device", "cpu"), "no session has 30 actions"),
+        (("--set", "queries=9", "--device", "cpu"), "no session has 7 actions with 10 repetitions"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_3(
@@ -185,7 +185,7 @@ def test_where_an_action_occurs(bundle: Path) -> None:
         (("--action", "fits"), "'fits' is not in this bundle. Did you mean 'fist'?"),
         (("--action", "zzz"), "See: myosem-edge actions list"),
         (("--action", "fist", "--text", "close the hand"), "a query has one description"),
-        (("--recording", "/nowhere.npz"), "/nowhere.npz: is not a readable recording"),
+        (("--recording", "/nowhere.npz"), "/nowhere.npz: cannot be read: No such file"),
     ],
 )
 def test_a_wrong_query_is_exit_code_3(bundle: Path, options: tuple[str, ...], message: str) -> None:
@@ -196,3 +196,29 @@ def test_a_wrong_query_is_exit_code_3(bundle: Path, options: tuple[str, ...], me
 def test_a_missing_bundle_is_exit_code_4() -> None:
     code, _, err = run("query", "--bundle", "absent.myosem", "--recording", PERSON)
     assert code == 4 and "absent.myosem: no such file" in err
+
+
+@pytest.mark.parametrize("budget", ["xyz", "-1", "0", "4", "1s", "5 s", ""])
+def test_a_budget_is_looked_at_before_anything_is_read(budget: str) -> None:
+    code, out, err = run("evaluate", "absent.safetensors", "--data", "/nowhere", "--budget", "1", "--budget", budget)
+    assert (code, out) == (3, "")
+    assert err == f"error: --budget: no such budget (found {budget!r}, expected '1 s', '1', '2', '3')\n"
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "1.5"])
+def test_a_seed_that_cannot_be_one_is_wrong_usage(data: Path, seed: str) -> None:
+    code, out, err = run("train", "--data", data, "--seed", seed)
+    assert (code, out) == (2, "") and "'--seed'" in err
+
+
+def test_another_fold_does_not_go_on_in_the_same_folder(data: Path, tmp_path: Path) -> None:
+    settings = [
+        part
+        for setting in ("steps=1", "ways=4", "queries=1", "episodes=2", "model.width=32", "model.mixtures=12")
+        for part in ("--set", setting)
+    ]
+    options = ("train", "--data", data, "--split", "user", "--out", tmp_path / "t", "--device", "cpu", *settings)
+    assert run(*options, "--fold", 0)[0] == 0
+    code, _, err = run(*options, "--fold", 1)
+    last = err.strip().splitlines()[-1]
+    assert code == 3 and "found different people, recordings, split" in last and "another --out" in last

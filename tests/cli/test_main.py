@@ -185,6 +185,32 @@ def test_a_defect_where_nothing_can_be_kept(home: Path, command: Callable[[Calla
     assert "Traceback (most" not in err
 
 
+def test_a_defect_of_a_user_without_a_home(
+    monkeypatch: pytest.MonkeyPatch, command: Callable[[Callable[[], object]], None]
+) -> None:
+    for name in ("MYOSEM_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    command(raising(ZeroDivisionError("division by zero")))
+    code, _, err = run("try")
+    assert code == 1
+    assert "ZeroDivisionError: division by zero. The traceback could not be kept: no home folder" in err
+
+
+def test_a_defect_in_keeping_a_defect_is_told_too(
+    monkeypatch: pytest.MonkeyPatch, command: Callable[[Callable[[], object]], None]
+) -> None:
+    monkeypatch.setattr(cli, "write_atomic", lambda *_, **__: 1 / 0)
+    command(raising(ValueError("mine")))
+    code, _, err = run("try")
+    assert code == 1
+    assert "ValueError: mine. The traceback could not be kept: division by zero" in err
+
+
 def test_debugging_shows_the_raw_traceback(
     monkeypatch: pytest.MonkeyPatch, home: Path, command: Callable[[Callable[[], object]], None]
 ) -> None:
@@ -303,3 +329,34 @@ def test_json_output_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == '{\n  "a": [\n    true\n  ],\n  "b": 1\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         print_json(float("nan"))
+
+
+STREAMS = (
+    "import os, subprocess, sys, types, click\nfrom myosem_edge.cli import main as cli\n"
+    "def look():\n"
+    "    sys.stdin.read(), click.echo('out'), click.echo('err', err=True)\n"
+    "    port = os.open(os.devnull, os.O_RDWR)\n"
+    "    child = subprocess.run([sys.executable, '-c', 'import os; [os.fstat(n) for n in range(3)]'])\n"
+    "    with open(os.environ['FOUND'], 'w') as file:\n"
+    "        file.write(f'{port > 2} {child.returncode}')\n"
+    "module = types.ModuleType('look')\nsys.modules['look'] = module\n"
+    "module.command = click.command()(look)\n"
+    "cli.COMMANDS = {'Test': {'look': cli.Entry('look:command', 'Look.')}}\ncli.main(['look'])"
+)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_not_taken_over_by_what_is_opened_next(closed: str, tmp_path: Path) -> None:
+    found = tmp_path / "found"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, STREAMS],
+        env={**os.environ, "FOUND": str(found)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert found.read_text() == "True 0"
+    assert done.stdout == ("" if ">&-" in closed.replace("2>&-", "") else "out\n")
+    assert done.stderr == ("" if "2>&-" in closed else "err\n")

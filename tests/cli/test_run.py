@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "attacks"))
 import bundle_forge as forge
 
 import myosem_edge.calibration.store
-from myosem_edge.bundle import write_bundle
+from myosem_edge.bundle import bundle_from, write_bundle
 from myosem_edge.cli import run as module
 from myosem_edge.cli.main import main
 from myosem_edge.errors import ProfileError, RefusedError
@@ -156,6 +158,26 @@ class TestRefusals:
         result = run("--bundle", path, "--port", "/dev/pts/999", "--hand-port", "/dev/ttyUSB0", "--allow-dev-key")
         self.check(result, 6, "/dev/pts/999")
 
+    def test_a_development_key_and_a_name_that_has_come_to_mean_a_real_port(
+        self, home: Path, ports: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The name is looked at before the port is opened; what counts is what was opened, then and at a reopening."""
+        monkeypatch.setattr(module.os, "ttyname", lambda fd: "/dev/ttyUSB0")
+        for more in ((), ("--dry-run",)):
+            result = run("--bundle", bundle(home, DEV_KEY), "--port", ports[0], "--hand-port", ports[1], *more)
+            self.check(result, 7, "development key", ports[1])
+        tiny = bundle_from(bundle(home, DEV_KEY))
+        module.open_hand(tiny, ports[1], 460800, allowed=True).close()
+        monkeypatch.undo()
+        module.open_hand(tiny, ports[1], 460800, allowed=False).close()
+
+    def test_a_log_in_place_of_something_else(self, home: Path, ports: tuple[str, str]) -> None:
+        path = bundle(home)
+        before = path.read_bytes()
+        result = run("--bundle", path, "--port", ports[0], "--hand-port", ports[1], "--log", path)
+        self.check(result, 8, "no log", "--log", str(path))
+        assert path.read_bytes() == before
+
     def test_ports_that_do_not_exist(self, home: Path, ports: tuple[str, str]) -> None:
         path = bundle(home)
         self.check(run("--bundle", path, "--port", "/dev/nothing", "--hand-port", ports[1]), 6, "/dev/nothing")
@@ -182,6 +204,15 @@ class TestDryRun:
         assert "development key" in result.output and "speed up to 0.5" in result.output and "pi_4" in result.output
         assert seen == []
 
+    def test_a_grip_map_of_ones_own_is_named(self, home: Path, ports: tuple[str, str]) -> None:
+        file = home / "mine.toml"
+        file.write_text(GRIPS.to_toml())
+        arguments = ("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run")
+        assert f"grips from {file} (not signed)" in run(*arguments, "--grips", file).output
+        assert json.loads(run(*arguments, "--grips", file, "--json").output)["grips"] == str(file)
+        assert "not signed" not in run(*arguments).output
+        assert json.loads(run(*arguments, "--json").output)["grips"] is None
+
     def test_json_is_one_document(self, home: Path, ports: tuple[str, str]) -> None:
         result = run("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run", "--json")
         shown = json.loads(result.output)
@@ -192,7 +223,14 @@ class TestDryRun:
 class Session:
     """A real `run` with scripted decisions, an emulated armband and an emulated hand on pseudo-terminals."""
 
-    def __init__(self, home: Path, action: str, *options: str, key: Ed25519PrivateKey = DEV_KEY) -> None:
+    def __init__(
+        self,
+        home: Path,
+        action: str,
+        *options: str,
+        key: Ed25519PrivateKey = DEV_KEY,
+        before: Callable[[], None] | None = None,
+    ) -> None:
         self.states: list[AbilityState] = []
         self.events: list[dict[str, Any]] = []
         # Open is what this hand drifts to when nobody talks to it: nothing that was left alone passes for frozen.
@@ -203,11 +241,12 @@ class Session:
         self.hand.__enter__()
         arguments = [
             sys.executable, "-m", "tests.cli.scripted_run", action, "--bundle", str(bundle(home, key)),
-            "--port", self.armband.port, "--hand-port", self.hand.port, *options,
+            "--port", self.armband.port, "--hand-port", self.hand.port, "--keys-from-stdin", *options,
         ]  # fmt: skip
         self.process = subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
-        )
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True,
+            preexec_fn=before,
+        )  # fmt: skip
 
     def __enter__(self) -> Session:
         return self
@@ -296,6 +335,80 @@ def test_ctrl_c_ends_with_neutral_and_130(home: Path) -> None:
         session.process.send_signal(signal.SIGINT)
         assert session.process.wait(PATIENCE_S) == 130
         session.wait_for_hand(lambda state: state.speed_byte == 0 and not state.api_mode)
+
+
+@pytest.mark.peer
+def test_impatient_ctrl_c_is_still_130(home: Path) -> None:
+    with Session(home, "fist", "--json") as session:
+        session.read_until(lambda event: event["event"] == "front end" and event["phase"] == "streaming")
+        while session.process.poll() is None:
+            session.process.send_signal(signal.SIGINT)
+            os.sched_yield()
+        assert session.process.returncode == 130
+        session.wait_for_hand(lambda state: state.speed_byte == 0 and not state.api_mode)
+
+
+@pytest.mark.peer
+@pytest.mark.sr("SR-19")
+@pytest.mark.parametrize("how", ["listener killed", "reader gone"])
+def test_with_nobody_to_tell_the_status_to_the_hand_is_neutral_and_the_exit_code_says_it(home: Path, how: str) -> None:
+    with Session(home, "fist", "--json", "--max-speed", "0.2") as session:
+        session.arm()
+        session.wait_for_hand(lambda state: state.grip == "power" and state.moving)
+        assert session.process.stdout is not None and session.process.stderr is not None
+        if how == "listener killed":
+            os.kill(listener_of(session.process.pid), signal.SIGKILL)
+        else:
+            session.process.stdout.close()
+        assert session.process.wait(PATIENCE_S) == (1 if how == "listener killed" else 141)
+        complaints = session.process.stderr.read().splitlines()
+        assert len(complaints) == (1 if how == "listener killed" else 0), complaints
+        assert all("shows the status" in line for line in complaints)
+        session.wait_for_hand(lambda state: state.speed_byte == 0 and not state.moving and not state.api_mode)
+
+
+def listener_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next(int(each) for each in children if b"telemetry" in Path(f"/proc/{each}/cmdline").read_bytes())
+
+
+@pytest.mark.peer
+def test_a_log_that_dies_is_told_at_once_and_the_hand_goes_on_to_the_end(home: Path) -> None:
+    def small_card() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    with Session(home, "fist", "--json", "--log", str(home / "run.log"), before=small_card) as session:
+        assert session.process.stderr is not None
+        session.arm()
+        assert "not complete" in session.process.stderr.readline()
+        session.wait_for_hand(lambda state: state.grip == "power" and state.moving)
+        session.press("q")
+        session.read_until(lambda event: event["event"] == "summary")
+        assert session.process.wait(PATIENCE_S) == 8
+        assert "run.log: the log of this session is not complete" in session.process.stderr.read()
+        assert not any(event.get("fault") for event in session.events)
+
+
+@pytest.mark.peer
+@pytest.mark.sr("SR-01")
+def test_text_in_a_pipe_that_nobody_asked_for_arms_nothing(home: Path, ports: tuple[str, str]) -> None:
+    arguments = ["fist", "--bundle", str(bundle(home)), "--port", ports[0], "--hand-port", ports[1], "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.scripted_run", *arguments, "--seconds", "4"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(json.loads(line))
+            if process.poll() is None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write("a")
+                    process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+    assert seen[-1]["event"] == "summary" and seen[-1]["counts"]["arms"] == 0
+    assert seen[-1]["front_end"]["samples"] > 300, "long enough to have been armed"
 
 
 @pytest.mark.peer

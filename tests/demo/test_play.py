@@ -52,6 +52,16 @@ def test_keys_are_not_typed_at_a_command_that_has_ended() -> None:
         _type(process, "q")  # would be a broken pipe
 
 
+def test_a_command_is_this_package_and_nothing_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("open('executed', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    with play._start(["--version"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.read().startswith("myosem-edge")
+    assert process.returncode == 0 and not (tmp_path / "executed").exists()
+
+
 PROMPTS = [
     {"event": "prompt", "kind": "prepare", "action": "rest", "text": "Relax"},
     {"event": "prompt", "kind": "hold", "action": "rest", "text": "Rest"},

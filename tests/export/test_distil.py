@@ -14,7 +14,7 @@ import torch
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
-from myosem_edge.export.distil import SIZES, DistilConfig, distil, student_config
+from myosem_edge.export.distil import SIZES, DistilConfig, _inherit, distil, student_config
 from myosem_edge.learn.batches import AugmentConfig
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.model import Encoder, ModelConfig
@@ -84,3 +84,16 @@ def test_a_size_is_what_its_name_says(size: str, parameters: int) -> None:
 def test_an_unknown_size_is_named() -> None:
     with pytest.raises(InputError, match=r"'16k' is not a student size .expected 15k, 50k, 120k"):
         student_config(ModelConfig(), "16k")
+
+
+def test_a_student_as_wide_as_its_teacher_starts_with_its_trunk() -> None:
+    torch.manual_seed(0)
+    teacher = Encoder(ModelConfig(width=48, mixtures=12, filters=3))
+    same, other = (Encoder(student_config(teacher.config, size)) for size in ("15k", "50k"))  # 48 and 96 wide
+    for student in (same, other):
+        _inherit(student, teacher)
+        assert torch.equal(student.front.filters, teacher.front.filters)
+        assert torch.equal(student.view_weights, teacher.view_weights)
+        assert not student.view_weights.requires_grad
+    assert torch.equal(same.state_dict()["blocks.2.mix.weight"], teacher.state_dict()["blocks.2.mix.weight"])
+    assert other.state_dict()["blocks.2.mix.weight"].shape != teacher.state_dict()["blocks.2.mix.weight"].shape

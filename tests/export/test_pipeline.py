@@ -138,6 +138,25 @@ def test_a_missing_folder_is_said_before_any_work(exported: Exported, tmp_path: 
     assert stages == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"name": "Small"}, InputError, "not a name for a bundle .found 'Small'"),
+        ({"name": ""}, InputError, "not a name for a bundle"),
+        ({"version": "1/2"}, InputError, "not a version for a bundle .found '1/2'"),
+        ({}, StorageError, "is a folder"),
+    ],
+)
+def test_what_would_stop_the_writing_is_said_before_any_work(
+    exported: Exported, tmp_path: Path, changes: dict[str, str], error: type[Exception], message: str
+) -> None:
+    stages: list[str] = []
+    out = tmp_path / "a.myosem" if changes else tmp_path
+    with pytest.raises(error, match=message):
+        exported.make(out, progress=lambda stage, done, total: stages.append(stage), **changes)
+    assert stages == [] and list(tmp_path.iterdir()) == []
+
+
 def test_an_older_bundle_stays_when_the_new_one_cannot_be_written(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

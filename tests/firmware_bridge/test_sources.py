@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,18 @@ def make(folder: Path, name: str) -> Path:
         np.savez(path, emg=EMG[:, :4])
     elif name == "nan.npy":
         np.save(path, np.where(EMG == 13, np.nan, EMG))
+    elif name == "huge.npy":
+        np.save(path, np.where(EMG == 13, 1e300, EMG))
+    elif name == "lie.npy":
+        with path.open("wb") as file:  # a header that claims 298 GiB, and 40 bytes
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "<f8", "fortran_order": False, "shape": (5_000_000_000, 8)}
+            )
+            file.write(bytes(40))
+    elif name == "lie.npz":
+        make(folder, "lie.npy")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(folder / "lie.npy", "emg.npy")
     elif name == "empty.npy":
         np.save(path, EMG[:0])
     elif name == "array.npz":
@@ -208,6 +221,7 @@ def make(folder: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -216,6 +230,9 @@ def make(folder: Path, name: str) -> Path:
         ("other.npz", "no array named emg .found signal"),
         ("four.npz", "wrong number of channels .found 4, expected 8"),
         ("nan.npy", "nan at sample 1, channel 5"),
+        ("huge.npy", "not a finite number .found 1e.300 at sample 1, channel 5"),
+        ("lie.npy", "not a readable .npy"),
+        ("lie.npz", "not a readable .npz"),
         ("empty.npy", "is empty"),
         ("array.npz", "Name it .npy"),
         ("archive.npy", "Name it .npz"),
@@ -247,3 +264,13 @@ def test_missing_file_folder_or_subject(tmp_path: Path) -> None:
         read_recording(tmp_path, channels=8, subject="p2")
     with pytest.raises(InputError, match="this file is one subject's"):
         read_recording(tmp_path / "p1.npz", channels=8, subject="p2")
+
+
+def test_memory_that_runs_out_is_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    np.save(tmp_path / "a.npy", EMG)
+    monkeypatch.setattr(np, "load", none_left)
+    with pytest.raises(InputError, match=r"a\.npy: is not a readable \.npy file: it claims more than fits"):
+        read_recording(tmp_path / "a.npy", channels=8)

@@ -43,15 +43,15 @@ def test_a_persons_file_is_one_stream_a_recording() -> None:
     assert all(s.labels is not None and len(s.labels) == len(s.samples) for s in streams)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".named.csv"])
 def test_a_bare_array_is_one_stream(tmp_path: Path, suffix: str) -> None:
     samples, path = emg(400), tmp_path / f"take{suffix}"
     if suffix == ".npy":
         np.save(path, samples)
     else:
-        np.savetxt(path, samples, delimiter=",")
+        np.savetxt(path, samples, delimiter=",", header="a,b,c,d,e,f,g,h" if "named" in suffix else "", comments="")
     (stream,) = read_streams(path, 8, 200.0)
-    assert stream.name == "take[0]" and stream.labels is None
+    assert stream.name == f"{path.stem}[0]" and stream.labels is None
     assert np.allclose(stream.samples, samples, atol=1e-4)
 
 
@@ -61,21 +61,22 @@ def test_recordings_shorter_than_a_second_are_left_out(tmp_path: Path) -> None:
 
 
 BAD_FILES: dict[str, tuple[Any, str]] = {
-    "a.npz": (b"", "not a readable recording"),
-    "b.npz": (PERSON.read_bytes()[:5000], "not a readable recording"),
-    "c.npz": ({"other": emg(300)}, "lacks arrays .found other, expected emg"),
+    "a.npz": (b"", "not a readable .npz"),
+    "b.npz": (PERSON.read_bytes()[:5000], "not a readable .npz"),
+    "c.npz": ({"other": emg(300)}, "no array named emg .found other"),
     "d.npz": ({"emg": emg(300), "rec_ptr": np.array([0, 200])}, "rec_ptr does not cover"),
     "e.npz": ({"emg": emg(300), "label": np.zeros(299, int)}, "label is not one whole number"),
-    "f.npz": ({"emg": np.array([object()], dtype=object)}, "not a readable recording"),
-    "g.npy": (b"\x93NUMPY", "not a readable recording"),
-    "h.npy": (np.full((300, 8), np.nan), "not finite"),
-    "i.npy": (emg(300)[:, :4], "wrong shape of emg"),
+    "f.npz": ({"emg": np.array([object()], dtype=object)}, "not a readable .npz"),
+    "g.npy": (b"\x93NUMPY", "not a readable .npy"),
+    "h.npy": (np.full((300, 8), np.nan), "not a finite number"),
+    "i.npy": (emg(300)[:, :4], "wrong number of channels .found 4, expected 8"),
     "j.npy": (emg(150), "shorter than a second"),
-    "k.npy": (np.array([["a"] * 8] * 300), "no real numbers"),
-    "l.csv": (b"", "wrong shape of emg|empty"),
-    "m.csv": (b"a,b,c\n1,2,3\n", "not a readable recording"),
-    "n.csv": (b"1,2,3\n4,5\n", "not a readable recording"),
-    "o.wav": (b"RIFF\x00\xff", "not a readable recording"),
+    "k.npy": (np.array([["a"] * 8] * 300), "is not EMG"),
+    "l.csv": (b"", "has no samples"),
+    "m.csv": (b"a,b,c\n1,2,3\n", "wrong number of channels .found 3"),
+    "n.csv": (b"1,2,3\n4,5\n", "not a readable .csv"),
+    "o.wav": (b"RIFF\x00\xff", "not a recording .found .wav"),
+    "p.npy": (np.full((300, 8), 1e300), "not a finite number .found 1e.300"),
 }
 
 
@@ -97,7 +98,7 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     for name in ("a.npz", "a.npy", "a.csv"):
-        with pytest.raises(InputError, match="not a readable recording"):
+        with pytest.raises(InputError, match="cannot be read: No such file"):
             list(read_streams(tmp_path / name, 8, 200.0))
 
 

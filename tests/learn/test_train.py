@@ -31,16 +31,16 @@ SMALL = TrainConfig(
 )
 
 
-def run(config=SMALL, folder=None, progress=lambda step, row: None, sessions=None):
+def run(config=SMALL, folder=None, progress=lambda step, row: None, sessions=None, **changes):
     torch.set_num_threads(1)
     sessions = sessions or [made_up_session(seed, subject=f"s{seed}") for seed in range(3)]
     return train(
         config,
         sessions,
-        load_catalogue(),
-        load_table(),
-        family="research",
-        provenance={},
+        changes.get("catalogue", load_catalogue()),
+        changes.get("table", load_table()),
+        family=changes.get("family", "research"),
+        provenance={"split": changes.get("split", {"kind": "user", "fold": 0})},
         run_folder=folder,
         progress=progress,
     )
@@ -82,6 +82,78 @@ def test_another_configuration_does_not_resume(tmp_path):
     run(folder=tmp_path)
     with pytest.raises(InputError, match="learning_rate"):
         run(replace(SMALL, learning_rate=1e-4), folder=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted")
+    run(replace(SMALL, steps=2), folder=folder)
+    return folder
+
+
+def other_table():
+    table = load_table()
+    return replace(table, vectors=np.ascontiguousarray(table.vectors[:, ::-1]))
+
+
+def other_texts():
+    catalogue = load_catalogue()
+    first = catalogue.ids[0]
+    return replace(
+        catalogue, actions={**catalogue.actions, first: replace(catalogue[first], name="doing nothing whatsoever")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"split": {"kind": "user", "fold": 1}}, "split"),
+        ({"split": {"kind": "dataset", "fold": 0, "held_dataset": "myo_kanoga22"}}, "split"),
+        ({"family": "shipped"}, "family"),
+        ({"sessions": [made_up_session(seed, subject=f"s{seed}") for seed in range(4)]}, "people, recordings"),
+        ({"sessions": [made_up_session(s, subject=f"s{s}", repetitions=5) for s in range(3)]}, "recordings"),
+        ({"table": other_table()}, "description table"),
+        ({"catalogue": other_texts()}, "catalogue texts"),
+    ],
+)
+def test_another_split_or_other_data_do_not_resume(interrupted, changes, named):
+    """Weights that have seen a person must not go on as the weights of a fold that judges that person."""
+    before = (interrupted / "resume.safetensors").read_bytes()
+    with pytest.raises(InputError, match=rf"found different {named}\)\. .*another --out"):
+        run(replace(SMALL, steps=2), folder=interrupted, **changes)
+    assert (interrupted / "resume.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "lack", ["model.log_scale", "optimiser.0.exp_avg", "optimiser.1", "step", "tensors", "history"]
+)
+def test_an_interrupted_run_that_lacks_a_part_is_one_clear_error(interrupted, tmp_path, lack):
+    import json
+
+    from safetensors.torch import save_file
+
+    from myosem_edge.learn.checkpoint import read_tensors
+
+    tensors, header = read_tensors(interrupted / "resume.safetensors")
+    kept = {name: value for name, value in tensors.items() if not name.startswith(lack)}
+    assert (len(kept) < len(tensors)) != (header.pop(lack, None) is not None)
+    save_file(kept, tmp_path / "resume.safetensors", {"myosem": json.dumps(header)})
+    with pytest.raises(InputError, match=r"not a whole interrupted run.*Remove it to begin anew"):
+        run(replace(SMALL, steps=2), folder=tmp_path)
+
+
+def test_a_run_of_before_that_does_not_say_what_it_is_is_refused(interrupted, tmp_path):
+    import json
+
+    from safetensors.torch import save_file
+
+    from myosem_edge.learn.checkpoint import read_tensors
+
+    tensors, header = read_tensors(interrupted / "resume.safetensors")
+    del header["run"]
+    save_file(tensors, tmp_path / "resume.safetensors", {"myosem": json.dumps(header)})
+    with pytest.raises(InputError, match=r"found different .*family.*split"):
+        run(replace(SMALL, steps=2), folder=tmp_path)
 
 
 def test_nothing_to_train_on_is_said():

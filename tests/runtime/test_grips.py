@@ -51,6 +51,9 @@ def test_none_and_open_need_not_be_grips_of_the_hand() -> None:
         (GOOD.replace("0.8", "inf"), ["threshold: is out of range"]),
         (GOOD.replace("0.8", "true"), ["threshold: is out of range", "True"]),
         (GOOD.replace("0.8", '"high"'), ["threshold: is out of range", "'high'"]),
+        (GOOD.replace("fist", "rest"), ["[actions.rest], grip: a resting wearer must not close", "none or open"]),
+        (GOOD.replace("0.8", "0.05"), ["[actions.fist], threshold: is too low for a grip that closes", "at least 0.5"]),
+        (GOOD.replace("0.8", "0.49"), ["[actions.fist], threshold: is too low", "found 0.49"]),
         (GOOD.replace("meaning", "meanin"), ["[actions.fist], why: unknown reason", "perhaps meaning"]),
         (GOOD + "note = 7\n", ["[actions.fist], note: is not text", "found 7"]),
         (GOOD.replace('why = "meaning"\n', ""), ["[actions.fist]: why is missing"]),
@@ -81,16 +84,29 @@ def test_a_path_names_itself(tmp_path: Path) -> None:
     assert load_grip_map(file, ACTIONS, GRIPS) == load(GOOD)
 
 
-RULES = st.builds(
-    GripRule,
-    grip=st.sampled_from([None, "open", *GRIPS]),
-    threshold=st.floats(0, 1, exclude_min=True),
-    why=st.sampled_from(["meaning", "chosen"]),
-    note=st.text(),
-)
+def test_letting_go_may_be_asked_for_lightly() -> None:
+    for grip in ("none", "open"):
+        for action in ("rest", "fist"):
+            text = GOOD.replace("power", grip).replace("fist", action).replace("0.8", "0.05")
+            assert load(text).actions[action].threshold == 0.05
+    assert load(GOOD.replace("0.8", "0.5")).actions["fist"].threshold == 0.5
 
 
-@given(st.dictionaries(st.sampled_from(ACTIONS), RULES, min_size=1))
+def rules(grips: list[str | None], least: float) -> st.SearchStrategy[GripRule]:
+    return st.builds(
+        GripRule,
+        grip=st.sampled_from(grips),
+        threshold=st.floats(least, 1, exclude_min=not least),
+        why=st.sampled_from(["meaning", "chosen"]),
+        note=st.text(),
+    )
+
+
+GENTLE, CLOSING = rules([None, "open"], 0.0), rules([*GRIPS], 0.5)
+MAPS = st.fixed_dictionaries({}, optional={a: GENTLE if a == "rest" else GENTLE | CLOSING for a in ACTIONS})
+
+
+@given(MAPS.filter(bool))
 def test_written_and_read_back_is_the_same(rules: dict[str, GripRule]) -> None:
     grip_map = GripMap(rules)
     text = grip_map.to_toml()

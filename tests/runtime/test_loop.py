@@ -237,13 +237,27 @@ class TestHandCable:
         assert bench.kinds(lost_s) == []
         assert bench.verdict["fault"] == "the hand is unplugged"
         bench.hand_cable = True
-        bench._carry(bench.loop.plugged(HAND, bench.now_s))
         back_s = bench.now_s
+        bench._carry(bench.loop.plugged(HAND, back_s))
+        # It may have gone on closing all the while: neutral first, and again and again, and nothing else.
+        assert [bench.kind(frame) for frame in bench.out.hand_out] == ["stop", "poll"]
+        assert bench.hand.state().speed_byte == 0
         bench.wait(3.0)
-        assert set(bench.kinds(back_s)) == {"poll"} and not bench.loop.armed
+        assert set(bench.kinds(back_s)) == {"stop", "poll"} and not bench.loop.armed
+        stops_s = [time_s for time_s, frame in bench.sent if time_s >= back_s and bench.kind(frame) == "stop"]
+        assert len(stops_s) >= 29 and max(after - before for before, after in pairwise(stops_s)) <= 0.1 + 2 * STEP_S
         bench.step(ARM)
         bench.wait(0.6)
         assert "power" in bench.kinds(back_s)
+
+    def test_a_hand_that_was_never_commanded_hears_only_questions_when_it_is_back(self) -> None:
+        bench = Bench()
+        bench.wait(2.0)
+        bench.loop.unplugged(HAND, "gone", bench.now_s)
+        bench.wait(1.0)
+        bench._carry(bench.loop.plugged(HAND, bench.now_s))
+        bench.wait(2.0)
+        assert set(bench.kinds()) == {"poll"}
 
     def test_a_front_end_that_is_plugged_in_again_streams_again_but_is_not_armed(self) -> None:
         bench = Bench()

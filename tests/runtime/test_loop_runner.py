@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from myosem_edge.clock import VirtualClock
-from myosem_edge.errors import DeviceError
+from myosem_edge.errors import DeviceError, MyosemError, RefusedError
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.port import SerialPort
 from myosem_edge.runtime.links import LONGEST_WAIT_S, Link, Wait
@@ -141,8 +141,8 @@ class RunnerBench(Bench):
         self.notifier = CountingNotifier()
         self.refuse_to_open: set[str] = set()
         self.runner = Runner(
-            self.loop, self.links[FRONT_END], self.links[HAND], WearerInput(self.keys_in), Telemetry(telemetry_out),
-            self.notifier, self.clock, lambda fd: StoryGuard(self.story, fd), self.selector,
+            self.loop, self.links[FRONT_END], self.links[HAND], WearerInput(self.keys_in, from_pipe=True),
+            Telemetry(telemetry_out), self.notifier, self.clock, lambda fd: StoryGuard(self.story, fd), self.selector,
         )  # fmt: skip
 
     def open(self, name: str) -> FakePort:
@@ -249,6 +249,8 @@ def test_a_hand_that_vanishes_is_opened_again_under_a_new_guard_and_stays_disarm
     assert second != first
     order = [each for each in bench.story if each in (f"guard {first}", f"good-bye {first}", f"guard {second}")]
     assert order == [f"guard {first}", f"good-bye {first}", f"guard {second}"]
+    again = [state for state in bench.states if state.time_s > bench.began_s + 8.0]
+    assert again[0].speed_byte == 0 and not again[0].moving, "the first frame on the new port is neutral"
     after = bench.story[bench.story.index(f"guard {second}") :]
     assert after.count(f"write {second}") > 50, "it is asked for feedback again"
     assert not bench.loop.armed
@@ -256,6 +258,40 @@ def test_a_hand_that_vanishes_is_opened_again_under_a_new_guard_and_stays_disarm
         state.grip == "power" and state.time_s > bench.began_s + 6.0 and state.moving for state in bench.states
     )
     assert bench.loop.counts["reconnects"] == 1
+
+
+@pytest.mark.sr("SR-19")
+@pytest.mark.parametrize("shown", [True, False])
+def test_with_nobody_to_tell_the_status_to_the_loop_ends_in_neutral(bench: RunnerBench, shown: bool) -> None:
+    """Either the listener is gone, or whoever reads what it shows."""
+    shown_in, shown_out = os.pipe()
+    listener_in, listener_out = os.pipe()
+    bench.runner.telemetry = telemetry = Telemetry(listener_out, shown_fd=shown_out)
+    driving(bench)
+    gone_s = 4.8
+    neutral: list[bool] = []
+    bench.at(gone_s - 0.01, lambda: neutral.append(bench.hand.state().grip == "power" and bench.hand.state().moving))
+    bench.at(gone_s, lambda: os.close(shown_in if shown else listener_in))
+    with pytest.raises(MyosemError, match="log and console failed 5 times"):
+        bench.runner.run(seconds=60.0)
+    assert neutral == [True] and bench.now_s - bench.began_s < gone_s + 8 * TICK_S
+    assert isinstance(telemetry.lost, BrokenPipeError if shown else MyosemError)
+    assert not bench.hand.state().moving and bench.runner.summary["last"] == {"status": "fault", "reason": "fault"}
+    assert bench.story[-1].startswith("good-bye"), "the hand got its neutral"
+    for fd in (shown_out, listener_in if shown else shown_in):
+        os.close(fd)
+
+
+def test_a_port_that_may_not_be_driven_any_more_ends_the_loop(bench: RunnerBench) -> None:
+    def refuse() -> Any:
+        raise RefusedError("emulated hands only")
+
+    driving(bench)
+    bench.at(5.0, lambda: setattr(bench.links[HAND], "_open_port", refuse))
+    bench.at(5.0, lambda: bench.vanish(HAND))
+    with pytest.raises(RefusedError, match="emulated hands only"):
+        bench.runner.run(seconds=60.0)
+    assert bench.opened == 2 and bench.now_s - bench.began_s < 7.0
 
 
 def test_a_front_end_that_vanishes_is_opened_again(bench: RunnerBench) -> None:
@@ -312,14 +348,27 @@ class TestSignals:
     @pytest.mark.parametrize("number", Signals.CAUGHT)
     def test_they_end_the_loop_after_its_cycle(self, bench: RunnerBench, number: int) -> None:
         driving(bench)
-        before = signal.getsignal(number)
-        with Signals() as signals:
-            bench.at(4.6, lambda: os.kill(os.getpid(), number))
-            assert bench.runner.run(60.0, signals) == ENDED
+        before = {each: signal.getsignal(each) for each in Signals.CAUGHT}
+        try:
+            with Signals() as signals:
+                bench.at(4.6, lambda: os.kill(os.getpid(), number))
+                assert bench.runner.run(60.0, signals) == ENDED
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.number == number, "the first one is the reason"
+            for each in Signals.CAUGHT:
+                os.kill(os.getpid(), each)  # impatience: the good-bye goes on
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
         assert signals.interrupted == (number == signal.SIGINT)
-        assert signal.getsignal(number) is before
         assert bench.now_s - bench.began_s < 4.6 + 2 * TICK_S
         assert not bench.hand.state().moving
+
+    def test_without_any_everything_is_as_before(self) -> None:
+        before = [signal.getsignal(each) for each in Signals.CAUGHT]
+        with Signals():
+            assert [signal.getsignal(each) for each in Signals.CAUGHT] != before
+        assert [signal.getsignal(each) for each in Signals.CAUGHT] == before
 
     def test_a_hang_up_that_is_ignored_stays_ignored(self) -> None:
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

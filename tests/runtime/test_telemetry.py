@@ -7,6 +7,8 @@ import os
 import pty
 import re
 import select
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from myosem_edge.errors import StorageError
+from myosem_edge.errors import MyosemError, StorageError
+from myosem_edge.runtime.child import child_command, child_environment
 from myosem_edge.runtime.telemetry import Log, Telemetry, check_log, encode
 from myosem_edge.runtime.view import LineView, LiveView
 
@@ -63,15 +66,60 @@ class TestPipe:
         telemetry.close()
         os.close(reading)
 
-    def test_a_reader_that_is_gone_costs_lines_and_nothing_else(self) -> None:
+    @pytest.mark.sr("SR-19")
+    def test_a_listener_that_is_gone_is_an_error_every_time_events_or_not(self) -> None:
         reading, writing = os.pipe()
-        os.close(reading)
         telemetry = Telemetry(writing)
-        telemetry.send([VERDICT, VERDICT])
-        assert telemetry.dropped == 2
-        assert telemetry.close() is None
         telemetry.send([VERDICT])
-        assert telemetry.dropped == 3
+        os.close(reading)
+        for events in ([], [VERDICT, VERDICT], []):
+            with pytest.raises(MyosemError, match="shows the status") as error:
+                telemetry.send(events)
+        assert telemetry.dropped == 2 and telemetry.lost is error.value
+        assert telemetry.close() is None
+
+    @pytest.mark.sr("SR-19")
+    def test_a_reader_of_what_is_shown_that_is_gone_is_an_error(self) -> None:
+        reading, writing = os.pipe()
+        shown_in, shown_out = os.pipe()
+        telemetry = Telemetry(writing, shown_fd=shown_out)
+        telemetry.send([VERDICT])
+        os.close(shown_in)
+        with pytest.raises(BrokenPipeError):
+            telemetry.send([])
+        telemetry.close()
+        for fd in (reading, shown_out):
+            os.close(fd)
+
+    def test_a_journal_that_only_listens_is_no_reader_that_is_gone(self) -> None:
+        """A service manager's socket: each side has shut the direction that nobody uses."""
+        reading, writing = os.pipe()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.shutdown(socket.SHUT_RD)
+            theirs.shutdown(socket.SHUT_WR)
+            telemetry = Telemetry(writing, shown_fd=ours.fileno())
+            telemetry.send([VERDICT])
+            theirs.close()
+            with pytest.raises(BrokenPipeError):
+                telemetry.send([VERDICT])
+        telemetry.close()
+        os.close(reading)
+
+    def test_a_full_pipe_is_not_a_listener_that_is_gone(self) -> None:
+        reading, writing = os.pipe()
+        telemetry = Telemetry(writing)
+        telemetry.send([{"event": "x" * 1000}] * 2000)
+        assert telemetry.dropped and telemetry.lost is None
+        telemetry.close()
+        os.close(reading)
+
+    def test_a_listener_that_was_killed_after_the_last_event_is_noticed_at_the_end(self) -> None:
+        reading, writing = os.pipe()
+        process = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+        telemetry = Telemetry(writing, process)
+        assert telemetry.close() == -signal.SIGKILL and isinstance(telemetry.lost, MyosemError)
+        os.close(reading)
 
     def test_a_line_that_could_be_torn_is_dropped(self) -> None:
         reading, writing = os.pipe()
@@ -116,9 +164,34 @@ class TestLog:
         log.close()
 
     def test_a_place_that_cannot_be_written_is_refused_beforehand(self, tmp_path: Path) -> None:
-        with pytest.raises(StorageError, match="cannot be written"):
+        with pytest.raises(StorageError, match="no ordinary file"):
             check_log(tmp_path)
+        with pytest.raises(StorageError, match="cannot be written"):
+            check_log(Path("/proc/run.log"))
         check_log(tmp_path / "new" / "run.log")
+
+    @pytest.mark.parametrize("name", ["run.log", "run.log.1"])
+    @pytest.mark.parametrize("content", [b"PK\x03\x04 a bundle", b'{"events": 1}', b"\n", b"{"])
+    def test_what_is_no_log_is_left_alone(self, tmp_path: Path, name: str, content: bytes) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(StorageError, match="no log") as error:
+            check_log(tmp_path / "run.log")
+        assert str(tmp_path / name) in str(error.value) and "--log" in str(error.value)
+        assert (tmp_path / name).read_bytes() == content and len(list(tmp_path.iterdir())) == 1
+
+    @pytest.mark.parametrize("content", [b"", encode(VERDICT)])
+    def test_an_empty_file_and_an_earlier_log_are_taken(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "run.log").write_bytes(content)
+        check_log(tmp_path / "run.log")
+        assert (tmp_path / "run.log").read_bytes() == content
+
+    def test_a_pipe_or_a_device_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        for path in (tmp_path / "fifo", Path("/dev/full")):
+            with pytest.raises(StorageError, match="no ordinary file"):
+                check_log(path)
+        with pytest.raises(OSError, match="No such device"):
+            Log(tmp_path / "fifo")  # it became one meanwhile: nobody waits for a reader
 
 
 class TestListener:
@@ -160,9 +233,30 @@ class TestListener:
             "3.000 failure in decoder: ValueError: no",
         ]
 
-    def test_an_incomplete_log_has_an_exit_code(self) -> None:
-        done = self.run("none", [VERDICT], "--log=/dev/full")
-        assert done.returncode == StorageError.exit_code and b"not complete" in done.stderr
+    def test_an_incomplete_log_is_told_once_when_it_happens_and_has_an_exit_code(self) -> None:
+        done = self.run("json", [VERDICT, HAND], "--log=/dev/full")
+        assert done.returncode == StorageError.exit_code and done.stderr.count(b"not complete") == 1
+        assert lines(done.stdout) == [VERDICT, HAND], "it goes on showing"
+        process = subprocess.Popen(
+            child_command("myosem_edge.runtime.telemetry", "--log=/dev/full"),
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment(),
+        )  # fmt: skip
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(encode(VERDICT))
+        process.stdin.flush()
+        assert b"not complete" in process.stderr.readline(), "while it still listens"
+        process.communicate(timeout=60)
+
+    @pytest.mark.parametrize("folder_entry", ["json.py", "argparse.py"])
+    def test_what_lies_in_the_current_folder_is_not_imported(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder_entry: str
+    ) -> None:
+        (tmp_path / folder_entry).write_text("open('executed', 'w')\nraise SystemExit(99)\n")
+        monkeypatch.chdir(tmp_path)
+        telemetry = Telemetry.start("none", tmp_path / "run.log")
+        telemetry.send([VERDICT])
+        assert telemetry.close() == 0
+        assert not (tmp_path / "executed").exists() and (tmp_path / "run.log").stat().st_size
 
     def test_started_from_the_loop_it_writes_everything_before_it_ends(self, tmp_path: Path) -> None:
         telemetry = Telemetry.start("none", tmp_path / "run.log")
@@ -256,6 +350,41 @@ class TestLiveView:
         picture = self.view(VERDICT, evil, HAND).picture(30)
         assert all(len(line) < 30 for line in picture[1:])
         assert not any("\x1b" in line or "\x07" in line for line in picture[1:])
+
+
+class TestTurns:
+    """Two reasons that take turns for one cause."""
+
+    def verdict(self, time_s: float, reason: str, **more: Any) -> dict[str, Any]:
+        return REFUSED | {"time_s": time_s, "status": "fault", "reason": reason} | more
+
+    def told(self, *events: dict[str, Any]) -> list[str]:
+        view = LineView()
+        return [line for event in events for line in view.take(event)]
+
+    def turns(self, count: int) -> list[dict[str, Any]]:
+        return [self.verdict(10.0 + 0.3 * n, ("stale", "loop-late")[n % 2]) for n in range(count)]
+
+    PAIR = ("10.000 fault: stale, hand is told neutral", "10.300 fault: loop-late, hand is told neutral")
+
+    def test_they_are_told_once_each_and_counted_when_something_else_comes(self) -> None:
+        told = self.told(*self.turns(19), self.verdict(15.5, "recovering"))
+        assert told == [
+            *self.PAIR,
+            "15.500 17 more changes between the last two, then fault: stale, hand is told neutral",
+            "15.500 fault: recovering, hand is told neutral",
+        ]
+
+    @pytest.mark.parametrize("last", [{"event": "summary", "time_s": 11.0}, HAND])
+    def test_they_are_counted_when_they_have_settled_and_at_the_end(self, last: dict[str, Any]) -> None:
+        told = self.told(*self.turns(4), last, last)
+        count = "2 more changes between the last two, then fault: loop-late, hand is told neutral"
+        assert told == [*self.PAIR, f"{last['time_s']:.3f} {count}"]
+
+    @pytest.mark.parametrize("changed", [{"status": "armed"}, {"command": VERDICT["command"]}])
+    def test_another_status_or_command_is_always_told(self, changed: dict[str, Any]) -> None:
+        events = [self.verdict(n, "stale", **(changed if n % 2 else {})) for n in range(6)]
+        assert len(self.told(*events)) == 6
 
 
 def test_a_verdict_with_a_fault_says_it() -> None:

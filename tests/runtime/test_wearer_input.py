@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myosem_edge.runtime.gate import Wearer
-from myosem_edge.runtime.wearer_input import OPEN_HOLD_S, Keys, Pressed, WearerInput
+from myosem_edge.runtime.wearer_input import ARM_ALONE_S, OPEN_HOLD_S, READ_BYTES, Keys, Pressed, WearerInput
 
 
 class TestKeys:
@@ -29,8 +29,16 @@ class TestKeys:
             (b"o", Pressed(Wearer(open=True))),
             (b"q", Pressed(quit=True)),
             (b"a ", Pressed(Wearer(stop=True))),
+            (b"aaa", Pressed(Wearer(arm=True))),
             (b"ao", Pressed(Wearer(open=True))),
-            (b"oa", Pressed(Wearer(arm=True))),
+            (b"oa", Pressed(Wearer(open=True))),
+            (b"ba", Pressed()),
+            (b"a\n", Pressed()),
+            (b"q\x1b", Pressed(quit=True)),
+            (b"\x1b[a", Pressed()),
+            (b"\x1bOoq", Pressed()),
+            (b"\x1b[3 q", Pressed(Wearer(stop=True))),
+            (b"o\x1b[s", Pressed(Wearer(stop=True))),
             (b"o ", Pressed(Wearer(stop=True))),
             (b"AOSQxyz\x1b[A\r\n\x00\xff", Pressed()),
         ],
@@ -42,10 +50,10 @@ class TestKeys:
 
     def test_stop_and_arm_are_handed_out_once(self) -> None:
         keys = Keys()
-        for typed in (b"s", b"a"):
-            keys.feed(typed, 10.0)
-            assert keys.take(10.0) != Pressed()
-            assert keys.take(10.0) == Pressed()
+        for now_s, typed in ((10.0, b"s"), (11.0, b"a")):
+            keys.feed(typed, now_s)
+            assert keys.take(now_s) != Pressed()
+            assert keys.take(now_s) == Pressed()
 
     @pytest.mark.sr("SR-12")
     def test_open_is_held_as_long_as_a_slow_hand_takes(self) -> None:
@@ -55,11 +63,23 @@ class TestKeys:
         assert not keys.take(10.0 + OPEN_HOLD_S).wearer.open
         assert not keys.take(10.0).wearer.open, "over is over"
 
-    def test_an_arm_after_a_stop_waits_for_the_next_step(self) -> None:
+    @pytest.mark.sr("SR-01")
+    @pytest.mark.parametrize("before", [b"s", b"\x1b[", b"x" * READ_BYTES])
+    def test_arming_is_typed_alone_not_pasted_in_pieces(self, before: bytes) -> None:
         keys = Keys()
-        keys.feed(b"sa", 10.0)
-        assert keys.take(10.0).wearer == Wearer(stop=True)
-        assert keys.take(10.0).wearer == Wearer(arm=True)
+        keys.feed(before, 10.0)
+        keys.take(10.0)
+        keys.feed(b"a", 10.0 + 0.9 * ARM_ALONE_S)
+        assert not keys.take(10.1).wearer.arm
+        keys.feed(b"a", 10.0 + 1.1 * ARM_ALONE_S)
+        assert keys.take(10.2).wearer.arm
+
+    @pytest.mark.sr("SR-01")
+    @given(st.binary(max_size=40))
+    def test_nothing_but_the_arming_key_arms(self, typed: bytes) -> None:
+        keys = Keys()
+        keys.feed(typed, 10.0)
+        assert keys.take(10.0).wearer.arm == (set(typed) == {ord("a")})
 
     def test_quit_stays(self) -> None:
         keys = Keys()
@@ -91,16 +111,24 @@ class TestPipe:
 
     def test_keys_come_through(self, ends: tuple[int, int]) -> None:
         reading, writing = ends
-        with WearerInput(reading) as wearer:
+        with WearerInput(reading, from_pipe=True) as wearer:
             assert wearer.fileno() == reading
             os.write(writing, b"a")
             wearer.read(10.0)
             assert wearer.keys.take(10.0).wearer.arm
 
+    @pytest.mark.sr("SR-01")
+    def test_nobody_asked_for_a_pipe(self, ends: tuple[int, int]) -> None:
+        wearer = WearerInput(ends[0])
+        assert not wearer.listening and wearer.fileno() == -1
+        os.write(ends[1], b"a")
+        wearer.read(10.0)
+        assert wearer.keys.take(10.0) == Pressed()
+
     def test_its_end_is_no_stop(self, ends: tuple[int, int]) -> None:
         reading, writing = ends
         os.close(writing)
-        wearer = WearerInput(reading)
+        wearer = WearerInput(reading, from_pipe=True)
         wearer.read(10.0)
         assert not wearer.listening and wearer.fileno() == -1
         assert wearer.keys.take(10.0) == Pressed()
@@ -109,14 +137,14 @@ class TestPipe:
     def test_nothing_to_read_is_no_end(self, ends: tuple[int, int]) -> None:
         reading, _ = ends
         os.set_blocking(reading, False)
-        wearer = WearerInput(reading)
+        wearer = WearerInput(reading, from_pipe=True)
         wearer.read(10.0)
         assert wearer.listening
 
     def test_a_service_has_no_keys(self) -> None:
         with open(os.devnull) as nothing:  # noqa: PTH123  # the descriptor of a device, not a file to read
-            assert not WearerInput(nothing.fileno()).listening
-        assert not WearerInput(-1).listening
+            assert not WearerInput(nothing.fileno(), from_pipe=True).listening
+        assert not WearerInput(-1, from_pipe=True).listening
 
 
 # A child whose controlling terminal is the pseudo-terminal under test; it ends in the way its argument names.
@@ -178,7 +206,7 @@ class TestTerminal:
         process.wait(20)
         os.close(reading)
 
-    def test_ctrl_z_cannot_suspend_the_loop_and_ctrl_c_still_reaches_it(self) -> None:
+    def test_ctrl_z_and_ctrl_backslash_do_nothing_and_ctrl_c_still_reaches_it(self) -> None:
         master, slave = pty.openpty()
         child = (
             "import os, signal, sys, termios\n"
@@ -194,7 +222,7 @@ class TestTerminal:
         seen = b""
         while b"ready" not in seen:
             seen += os.read(master, 100)
-        os.write(master, b"\x1a\x03")
+        os.write(master, b"\x1a\x1c\x03")
         assert process.wait(20) == -signal.SIGINT
         os.close(master)
         os.close(slave)

@@ -1,0 +1,20 @@
+"""Kinds of option that click lacks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+SEED = click.IntRange(0, 2**63 - 1)  # what both torch and numpy take
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds. click's own lets NaN pass, because NaN is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
