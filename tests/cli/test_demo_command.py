@@ -34,8 +34,8 @@ def export(monkeypatch: pytest.MonkeyPatch) -> Any:
         begun: list[subprocess.Popen[bytes]] = []
 
         class Fake(POPEN):  # type: ignore[type-arg]
-            def __init__(self, command: list[str]) -> None:
-                super().__init__([sys.executable, "-c", program], stdout=subprocess.PIPE)
+            def __init__(self, command: list[str], env: dict[str, str]) -> None:
+                super().__init__([sys.executable, "-c", program], stdout=subprocess.PIPE, env=env)
                 begun.append(self)
 
             def wait(self, timeout: float | None = None) -> int:
