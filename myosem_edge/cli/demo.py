@@ -83,8 +83,9 @@ def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
     )
     delays = sorted(summary.delays_s)
     median = f"{1000 * delays[len(delays) // 2]:.0f} ms" if delays else "none"
+    found = sum(outcome.performed.clip.onset is not None for outcome in summary.outcomes)
     click.echo(
-        f"Right command in {len(delays)} of {len(summary.outcomes)} executions, median delay from EMG onset {median};"
+        f"Right command in {len(delays)} of the {found} executions whose onset was found, median delay {median};"
     )
     click.echo(
         f"{summary.right_hops:.0f} % of decisions right; {summary.at_rest} grips in {summary.rest_s:.0f} s of rest."
