@@ -100,6 +100,9 @@ Decisions not passed on (by the decoder's or the shaper's reason): {_counts(s.re
 Changes of verdict while armed, by the gate's reasons: {_counts(s.held_back)}. Each reason has a page in docs/reasons.
 
 ## What the export cost
+The judges of the shipped sample are three people with noisy, cued recordings: on them calibration hardly beats the
+log-feature LDA. The larger tables, with other people, are in docs/results.
+
 {export_table}
 """
 
