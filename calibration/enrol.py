@@ -16,7 +16,7 @@ from myosem_edge.errors import InputError
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Encoded, Fit
 from myosem_edge.runtime.match import Enrolment
-from myosem_edge.signal.montage import ring_order
+from myosem_edge.signal.montage import input_scale, ring_order
 
 REST = "rest"
 MIN_HOPS = 20  # half a second of an action is the least a discriminant can be fitted on
@@ -70,8 +70,7 @@ def fit_electrodes(model: Model, data: Labelled, mirrored: bool) -> tuple[Fit, f
     energy = np.square(filtered).reshape(-1, size, filtered.shape[1]).mean(axis=1)[: len(data.action)]
     present = np.unique(data.action[data.action != NONE])
     mean = np.mean([energy[data.action == k].mean(axis=0) for k in present], axis=0)
-    # A dead channel must not be blown up to the level of the living ones.
-    scale = np.sqrt(np.maximum(mean, 0.01 * mean.mean() + 1e-12))
+    scale = input_scale(mean)
     maps = {data.actions[k]: row for k, row in activity_map(energy / scale**2, data.action).items()}
     shared = [name for name in maps if name in model.ring_templates]
     if len(shared) < 2:  # one pattern cannot be told from a channel's own gain

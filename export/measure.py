@@ -22,7 +22,7 @@ from myosem_edge.learn.sessions import Session
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.runtime.decoder import OperatingPoint
 from myosem_edge.runtime.discriminant import log_softmax
-from myosem_edge.runtime.encoder import Encoded, Fit
+from myosem_edge.runtime.encoder import Encoded, Fit, view_scale, weigh_views
 from myosem_edge.runtime.match import Enrolment, MatchConstants, enrolled_evidence, head_scores
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 
@@ -38,16 +38,13 @@ REST = "rest"
 
 def int8_encode(front: FrontWeights, body: IntBody, view_weights: np.ndarray) -> Encode:
     """The integer student as an `Encode`, on the numpy reference: the oracle of every board."""
-    weights = np.exp(view_weights - view_weights.max())
-    view_scale = np.sqrt(weights / weights.sum())[:, None]
+    scale = view_scale(view_weights)
 
     def encode(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         frames = x.reshape(-1, front.frame_samples, front.channels)
         features, _ = step_front(front, frames, FrontState.start(front))
         h, z, _ = body.step(features, body.start())
-        parts = z.reshape(len(z), len(view_scale), -1)
-        parts = parts / np.maximum(np.linalg.norm(parts, axis=-1, keepdims=True), 1e-12) * view_scale
-        return h, parts.reshape(len(z), -1).astype(np.float32)
+        return h, weigh_views(z, scale)
 
     return encode
 

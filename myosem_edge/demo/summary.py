@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from myosem_edge.demo.play import Performed, Session
-from myosem_edge.runtime.grips import GripMap
-
-REST = "rest"
-AFTERGLOW_S = 1.0  # after the end of a cue people are still letting go: neither the action nor rest
+from myosem_edge.learn.streams import AFTERGLOW_S
+from myosem_edge.runtime.grips import REST, GripMap
 
 
 @dataclass(frozen=True)

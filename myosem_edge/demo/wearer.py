@@ -13,11 +13,10 @@ from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.learn.datasets import myo_readings8
 from myosem_edge.learn.sessions import design_filter
 from myosem_edge.signal.blockfilter import BlockFilter
-from myosem_edge.signal.onset import find_onset
+from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
 
 LEAD_S = 1.0  # of real rest before the cue, so that an onset has something to rise from
 RELEASE_S = 1.0  # after the cue has ended: people let go late, too
-LATEST_ONSET_S = 1.5  # after the cue
 REST_CUT_S = 1.5  # of every pause: the muscle is still letting go
 
 

@@ -30,12 +30,13 @@ class Embedded:
     repetition: np.ndarray
     execution: np.ndarray
 
-    def executions(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of values (n, ...) over each execution -> (executions, ...), and the action of each."""
-        numbers, first, inverse = np.unique(self.execution, return_index=True, return_inverse=True)
-        total = np.zeros((len(numbers), *values.shape[1:]))
-        np.add.at(total, inverse, values)
-        return total / np.bincount(inverse)[(...,) + (None,) * (values.ndim - 1)], self.action[first]
+
+def mean_by_execution(execution: np.ndarray, action: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of values (n, ...) over each execution (n,) -> (executions, ...), and the action of each."""
+    numbers, first, inverse = np.unique(execution, return_index=True, return_inverse=True)
+    total = np.zeros((len(numbers), *values.shape[1:]))
+    np.add.at(total, inverse, values)
+    return total / np.bincount(inverse)[(...,) + (None,) * (values.ndim - 1)], action[first]
 
 
 Encode = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # canonical x (samples, channels) -> h, z per frame

@@ -16,7 +16,7 @@ from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.errors import InputError
 from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import Embedded, Encode, embed, torch_encode, worn_shift
+from myosem_edge.learn.embed import Embedded, Encode, embed, mean_by_execution, torch_encode, worn_shift
 from myosem_edge.learn.fewshot import BUDGETS, HEADS, few_shot
 from myosem_edge.learn.metrics import Interval, emg_to_text, error_ratio, over_people, paired, text_to_emg
 from myosem_edge.learn.sessions import Session
@@ -212,12 +212,9 @@ def _scores(
 
 
 def _units(e: Embedded, scores: np.ndarray, keep: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    numbers, first, inverse = np.unique(e.execution[keep], return_index=True, return_inverse=True)
-    total = np.zeros((len(numbers), scores.shape[1]))
-    np.add.at(total, inverse, scores[keep])
     return {
         "window": (scores[keep], e.action[keep]),
-        "execution": (total / np.bincount(inverse)[:, None], e.action[keep][first]),
+        "execution": mean_by_execution(e.execution[keep], e.action[keep], scores[keep]),
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import Embedded, Encode, embed, worn_scale, worn_shift
+from myosem_edge.learn.embed import Embedded, Encode, embed, mean_by_execution, worn_scale, worn_shift
 from myosem_edge.learn.metrics import balanced
 from myosem_edge.learn.sessions import Session
 from myosem_edge.runtime.discriminant import log_softmax
@@ -77,10 +77,7 @@ def few_shot(
                 continue
             for head, (posterior, classes) in head_posteriors(e, rows, e, judged).items():
                 right = classes[posterior.argmax(axis=1)] == e.action[judged]
-                numbers, first, inverse = np.unique(e.execution[judged], return_index=True, return_inverse=True)
-                mean = np.zeros((len(numbers), len(classes)))
-                np.add.at(mean, inverse, posterior)
-                truth = e.action[judged][first]
+                mean, truth = mean_by_execution(e.execution[judged], e.action[judged], posterior)
                 for unit, value in (
                     ("window", balanced(right, e.action[judged])),
                     ("execution", balanced(classes[mean.argmax(axis=1)] == truth, truth)),

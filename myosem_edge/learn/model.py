@@ -18,8 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from myosem_edge.actions.catalogue import VIEWS
-
-POWER_FLOOR = 1e-3  # of the wearer's mean power: keeps the logarithm of silence finite
+from myosem_edge.signal.front import POWER_FLOOR
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays
 from myosem_edge.learn.datasets.recording import require_borders
 from myosem_edge.runtime.decoder import Model
-from myosem_edge.runtime.encoder import Fit
+from myosem_edge.runtime.encoder import Fit, view_scale, weigh_views
 
 STRETCH_S = 1.0  # a stretch is at least this long: shorter ones are transitions
 SMOOTH_HOPS = 12
@@ -124,6 +124,4 @@ def free_text_prototype(bundle: Bundle, text: str | None, action: str | None = N
         )
     vector = TextEncoder(find_text_encoder()).encode([text])[0]
     parts = np.einsum("vt,vet->ve", vector[None] - tensors["mean"], tensors["projection"])
-    parts /= np.linalg.norm(parts, axis=1, keepdims=True)
-    weights = np.exp(tensors["view_weights"] - tensors["view_weights"].max())
-    return np.asarray((parts * np.sqrt(weights / weights.sum())[:, None]).reshape(-1), np.float32)
+    return weigh_views(parts.reshape(1, -1), view_scale(tensors["view_weights"]))[0]

@@ -12,7 +12,7 @@ from myosem_edge.actions.catalogue import Catalogue, load_catalogue
 from myosem_edge.learn.datasets import data_set
 from myosem_edge.learn.datasets.recording import Recording
 from myosem_edge.signal.blockfilter import BlockFilter
-from myosem_edge.signal.montage import Montage, ring_order
+from myosem_edge.signal.montage import Montage, input_scale, ring_order
 
 FRAME_MS = 25
 HIGH_PASS_HZ = 15.0
@@ -123,8 +123,7 @@ def balanced_scale(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray
         for k in np.unique(action[action >= 0]):
             power.setdefault(int(k), []).append(energy[action == k])
     mean = np.mean([np.concatenate(rows).mean(axis=0) for rows in power.values()], axis=0)
-    # A dead channel must not be blown up to the level of the living ones.
-    return np.sqrt(np.maximum(mean, 0.01 * mean.mean() + 1e-12))
+    return input_scale(mean)
 
 
 def _clip(recording: Recording, filter_: BlockFilter, ids: dict[int, int], executions: int) -> tuple[Clip, int]:

@@ -23,12 +23,11 @@ from myosem_edge.runtime.gate import Command, Inputs, Limits, State, Wearer, ste
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.match import Enrolment
 from myosem_edge.runtime.shaper import ShaperState, shape
-from myosem_edge.signal.onset import find_onset
+from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
 
 REACTION_S, RELEASE_S = 0.75, 0.1  # of the calibrated hold that are not used, as on the board
 HOLD_S = 3.0
 AFTERGLOW_S = 1.0  # after a cue people are still letting go: neither the action nor rest
-LATEST_ONSET_S = 1.5
 SEARCH_S = 1.5  # a right command later than this after the onset is a miss
 LEAD_S = 1.0
 REST = "rest"

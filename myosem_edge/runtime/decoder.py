@@ -13,13 +13,13 @@ from myosem_edge.errors import BundleError, ProfileError
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.encoder import EncoderState, Fit, StreamingEncoder, make_body
+from myosem_edge.runtime.grips import REST
 from myosem_edge.runtime.match import Enrolment, Gallery, MatchConstants, Matcher
 from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.front import FrontWeights
 
 # Decoder's own reasons for not accepting; the gate has its own.
 SETTLING, UNKNOWN, AMBIGUOUS, WEAK = "settling", "unknown", "ambiguous", "weak"
-REST = "rest"
 MAX_FILL_SAMPLES = 20  # 100 ms at 200 Hz: a longer hole restarts the encoder instead of being papered over
 NEAREST = 3
 

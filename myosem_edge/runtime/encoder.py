@@ -138,8 +138,7 @@ class StreamingEncoder:
         self, filter_: BlockFilter, front: FrontWeights, body: Body, view_weights: np.ndarray, fit: Fit
     ) -> None:
         self._filter, self._front, self.body, self.fit = filter_, front, body, fit
-        weights = np.exp(view_weights - view_weights.max())
-        self._view_scale = np.sqrt(weights / weights.sum()).astype(np.float32)[:, None]
+        self._view_scale = view_scale(view_weights)
         self._mirror = ring_order(front.channels, 0, fit.mirrored)
         self._order = ring_order(front.channels, fit.shift, False)
 
@@ -170,7 +169,7 @@ class StreamingEncoder:
         features, front_state = step_front(self._front, frames, state.front)
         h, z_raw, histories = self.body.step(features, state.body)
         rms = np.sqrt(sums[:, 2] / (WINDOW_FRAMES * self.frame_samples)).mean(axis=1)
-        encoded = Encoded(h, self._unit(z_raw), log_features(sums, self.frame_samples), rms)
+        encoded = Encoded(h, weigh_views(z_raw, self._view_scale), log_features(sums, self.frame_samples), rms)
         return encoded, EncoderState(filter_state, feature_state, front_state, histories)
 
     def whole(self, samples: np.ndarray) -> Encoded:
@@ -178,7 +177,15 @@ class StreamingEncoder:
         frames = len(samples) // self.frame_samples
         return self.step(samples[: frames * self.frame_samples], self.start())[0]
 
-    def _unit(self, z: np.ndarray) -> np.ndarray:
-        parts = z.reshape(len(z), len(self._view_scale), -1)
-        norm = np.linalg.norm(parts, axis=-1, keepdims=True)
-        return (parts / np.maximum(norm, 1e-12) * self._view_scale).reshape(len(z), -1).astype(np.float32)
+
+def view_scale(view_weights: np.ndarray) -> np.ndarray:
+    """Learned view weights (views,) -> what `weigh_views` multiplies each view's unit part with (views, 1)."""
+    weights = np.exp(view_weights - view_weights.max())
+    return np.asarray(np.sqrt(weights / weights.sum()).astype(np.float32)[:, None])
+
+
+def weigh_views(z: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(k, embedding) before normalisation -> unit rows, whose dot products are weighted means of the views' cosines."""
+    parts = z.reshape(len(z), len(scale), -1)
+    norm = np.linalg.norm(parts, axis=-1, keepdims=True)
+    return (parts / np.maximum(norm, 1e-12) * scale).reshape(len(z), -1).astype(np.float32)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POWER_FLOOR = 1e-3  # the same constant as in training: of the wearer's mean power
+POWER_FLOOR = 1e-3  # of the wearer's mean power: keeps the logarithm of silence finite, in training too
 
 
 @dataclass(frozen=True)

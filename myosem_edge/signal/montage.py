@@ -57,3 +57,8 @@ def ring_order(channels: int, shift: int, mirrored: bool) -> np.ndarray:
     if mirrored:
         order = (-order) % channels
     return order[(np.arange(channels) + shift) % channels]
+
+
+def input_scale(power: np.ndarray) -> np.ndarray:
+    """What each channel is divided by (channels,), from its mean square: the RMS, a dead channel not blown up."""
+    return np.asarray(np.sqrt(np.maximum(power, 0.01 * power.mean() + 1e-12)))

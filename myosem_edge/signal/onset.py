@@ -11,6 +11,7 @@ import numpy as np
 ENVELOPE_S = 0.05
 HOLD_S = 0.05
 DEVIATIONS = 5.0
+LATEST_ONSET_S = 1.5  # after a cue: whoever begins later was not following it
 
 
 def envelope(filtered: np.ndarray, rate_hz: float) -> np.ndarray:

@@ -18,7 +18,15 @@ from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
 from myosem_edge.learn import fewshot
 from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import SETTLE_FRAMES, Embedded, embed, torch_encode, worn_scale, worn_shift
+from myosem_edge.learn.embed import (
+    SETTLE_FRAMES,
+    Embedded,
+    embed,
+    mean_by_execution,
+    torch_encode,
+    worn_scale,
+    worn_shift,
+)
 from myosem_edge.learn.evaluate import PLACEMENTS, RETRIEVERS, Evaluation, evaluate, to_markdown
 from myosem_edge.learn.fewshot import BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot
 from myosem_edge.learn.model import ModelConfig
@@ -82,7 +90,7 @@ def test_a_decision_is_the_encoders_at_that_frame(trained: Trained) -> None:
 
 def test_executions_are_means() -> None:
     e = embedded()
-    mean, action = e.executions(e.log_features)
+    mean, action = mean_by_execution(e.execution, e.action, e.log_features)
     assert len(mean) == 6 * len(NAMES) and sorted(set(action)) == sorted(set(e.action))
     assert np.allclose(mean[3], e.log_features[e.execution == np.unique(e.execution)[3]].mean(axis=0))
 
