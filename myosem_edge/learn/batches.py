@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn.sessions import Session
+from myosem_edge.learn.sessions import Session, frame_samples
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,6 @@ class Sampler:
         # Many donnings of one person teach less than one donning of many people.
         donnings = Counter(session.person for session in sessions)
         self._weight = np.array([donnings[session.person] ** -0.5 for session in sessions])
-        self._canonical = [[session.canonical(clip) for clip in session.clips] for session in sessions]
 
     def fair_ways(self, ways: int, queries: int) -> int:
         """`ways`, or as many actions as the poorest data set can fill an episode with: none is left out in silence."""
@@ -122,14 +121,14 @@ class Sampler:
     def _segment(
         self, e: Execution, rng: np.random.Generator, nuisance: tuple[int, np.ndarray, float, int]
     ) -> np.ndarray:
-        size = self.sessions[e.session].montage.rate_hz * 0.025
-        n = round(size)
+        session = self.sessions[e.session]
+        n = frame_samples(session.montage.rate_hz)
         judged = self.segment_frames - self.warm_frames
-        whole = self._canonical[e.session][e.clip]
         last_start = max(e.start, e.stop - judged)
         begin = int(rng.integers(e.start, last_start + 1)) - self.warm_frames
         end = begin + self.segment_frames
-        x = whole[max(begin, 0) * n : end * n]
+        # Only what is drawn is read: a clip may lie in a store on disk that no memory could hold.
+        x = session.canonical(session.clips[e.clip], samples=slice(max(begin, 0) * n, end * n))
         if begin < 0:  # before the recording began there was nothing
             x = np.concatenate((np.zeros((-begin * n, x.shape[1]), np.float32), x))
         missing = self.segment_frames * n - len(x)

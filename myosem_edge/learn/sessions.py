@@ -46,9 +46,16 @@ class Session:
     def person(self) -> str:
         return f"{self.dataset}/{self.subject}"
 
-    def canonical(self, clip: Clip, *, scale: np.ndarray | None = None, shift: int | None = None) -> np.ndarray:
-        """The clip as the encoder wants it: scaled per channel, ring rotated."""
-        x = clip.x / (self.scale if scale is None else scale)
+    def canonical(
+        self,
+        clip: Clip,
+        *,
+        scale: np.ndarray | None = None,
+        shift: int | None = None,
+        samples: slice = slice(None),
+    ) -> np.ndarray:
+        """The clip, or some `samples` of it, as the encoder wants it: scaled per channel, ring rotated."""
+        x = clip.x[samples] / (self.scale if scale is None else scale)
         return x[:, ring_order(x.shape[1], self.shift if shift is None else shift, False)].astype(np.float32)
 
 
