@@ -128,7 +128,7 @@ def evaluate(
             )
         if budgets and split.kind != "repetition" and not split.held_actions:
             progress(f"few-shot {dataset}", 0, 1)
-            result.few_shot[dataset] = few_shot(mine, trained, encode, ids, budgets)
+            result.few_shot[dataset] = few_shot(mine, trained, encode, ids, prototypes, budgets)
     return result
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from myosem_edge.actions.catalogue import Catalogue, load_catalogue
+from myosem_edge.learn.cues import believe_cues
 from myosem_edge.learn.datasets import data_set
 from myosem_edge.learn.datasets.recording import Recording
 from myosem_edge.signal.blockfilter import BlockFilter
@@ -27,6 +28,7 @@ class Clip:
     action: np.ndarray  # (frames,) index into the session's action ids, NO_ACTION where the label cannot be believed
     repetition: np.ndarray  # (frames,)
     execution: np.ndarray  # (frames,) number of the execution within the session, NO_ACTION outside
+    early: np.ndarray  # (frames,) the action that has begun where `action` does not believe it yet: onsets, releases
     facts: dict[str, int] = field(default_factory=dict)
 
 
@@ -144,15 +146,22 @@ def _clip(recording: Recording, filter_: BlockFilter, ids: dict[int, int], execu
     usable = recording.usable[: frames * size].reshape(frames, size).all(axis=1)
     same = (recording.label[: frames * size].reshape(frames, size) == label[:, None]).all(axis=1)
     action = np.array([ids[int(k)] for k in label])
+    x = filter_.whole(emg).astype(np.float32)
+    early = np.full(frames, NO_ACTION)
+    if recording.cued:
+        steady, begun = believe_cues(x, recording.label[: len(x)], recording.montage.rate_hz)
+        usable &= steady.reshape(frames, size).all(axis=1)
+        begun = begun[last]
+        early[begun >= 0] = [ids[int(k)] for k in begun[begun >= 0]]
     action[~(usable & same)] = NO_ACTION
+    early[action != NO_ACTION] = NO_ACTION
     border = np.flatnonzero(np.concatenate(([True], (np.diff(label) != 0) | (np.diff(repetition) != 0))))
     execution = np.zeros(frames, dtype=np.int64)
     execution[border] = 1
     execution = executions + np.cumsum(execution) - 1
     after = int(execution[-1]) + 1
     execution[action == NO_ACTION] = NO_ACTION
-    x = filter_.whole(emg).astype(np.float32)
-    return Clip(x, action, repetition, execution, dict(recording.facts)), after
+    return Clip(x, action, repetition, execution, early, dict(recording.facts)), after
 
 
 def _rest_repetitions(recording: Recording) -> np.ndarray:

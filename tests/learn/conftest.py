@@ -25,7 +25,7 @@ def made_up_session(seed=0, repetitions=4, subject="s1", dataset="made_up", acti
             action = np.full(frames, ids.index(name))
             action[:2] = NO_ACTION
             execution = np.where(action >= 0, number, NO_ACTION)
-            clips.append(Clip(x, action, np.full(frames, repetition), execution))
+            clips.append(Clip(x, action, np.full(frames, repetition), execution, np.full(frames, -1)))
             number += 1
     scale = balanced_scale([(clip.x, clip.action) for clip in clips])
     return Session(dataset, subject, "0", MYO, clips, scale)

@@ -37,6 +37,9 @@ class Recording:
     repetition: np.ndarray
     usable: np.ndarray
     facts: dict[str, int]
+    cued: bool = (
+        False  # an unbroken stream labelled by its cues, rest being 0: sessions find out when they were followed
+    )
 
 
 @dataclass(frozen=True)
