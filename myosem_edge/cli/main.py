@@ -66,6 +66,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
 EXTRAS = {
     "torch": "train",
     "scipy": "train",
+    "h5py": "train",
     "onnx": "train",
     "matplotlib": "train",
     "rich": "train",
