@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,22 +17,48 @@ from myosem_edge.learn.resample import resample
 from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.montage import Montage, input_scale, ring_order
 
+if TYPE_CHECKING:
+    from myosem_edge.learn.store import Store
+
 FRAME_MS = 25
 HIGH_PASS_HZ = 15.0
 NO_ACTION = -1
+STORE = "store.json"  # beside or instead of the recordings of a data set: `myosem-edge ingest` has converted them
+ENERGY_FRAMES = 1024  # read at a time where a clip lies on disk
 ANONYMOUS = 100_000  # plus a data set's own label: an action that nobody has named, outside every description table
+
+
+class Samples(Protocol):
+    """Rows of numbers in memory or on disk: what a clip's consumers may ask for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+    def __array__(self, dtype: Any = None, /) -> Any: ...
 
 
 @dataclass
 class Clip:
-    """One recording after the filter. x: (frames * frame_samples, channels) float32, unscaled, as of a right arm."""
+    """One recording after the filter. x: (frames * frame_samples, channels) float32, unscaled, as of a right arm.
 
-    x: np.ndarray
+    Where the clip lies in a store, x and energy are read from disk when they are sliced.
+    """
+
+    x: Samples
     action: np.ndarray  # (frames,) index into the session's action ids, NO_ACTION where the label cannot be believed
     repetition: np.ndarray  # (frames,)
     execution: np.ndarray  # (frames,) number of the execution within the session, NO_ACTION outside
     facts: dict[str, int] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
+    energy: Samples | None = None  # (frames, channels) mean square of x, where it was computed before
+
+    def mean_square(self) -> np.ndarray:
+        """(frames, channels): mean square of each frame of x."""
+        return frame_energy(self.x, len(self.action)) if self.energy is None else np.asarray(self.energy)
 
 
 @dataclass
@@ -99,31 +126,79 @@ def load_sessions(
 ) -> list[Session]:
     """Sessions of every kept subject of the named data sets under `folder`, in a fixed order.
 
+    A data set that was converted is opened from its store, whatever its recordings are: signal then stays on disk.
     With `rate_hz` every recording is brought to that rate. Labels whose meaning nobody has verified are no actions,
     unless `anonymous` asks for them as classes without a name (ANONYMOUS + label), for drift and calibration.
 
     Raises:
-        InputError: a data set or a file is missing or damaged, a label has no action in the catalogue, or a recording
-            has a lower rate than asked for.
+        InputError: a data set or a file is missing or damaged, a label has no action in the catalogue, or recordings
+            or store have another rate than asked for.
     """
     catalogue = catalogue or load_catalogue()
     sessions: list[Session] = []
     for name in names:
         source = data_set(name)
-        for subject in source.subjects(folder / name):
-            if keep(name, subject):
-                progress(f"{name}/{subject}")
+        store = _store(folder, name)
+        if store is not None and rate_hz is not None:
+            store.require_rate(rate_hz)
+        for subject in subjects_of(folder, name):
+            if not keep(name, subject):
+                continue
+            progress(f"{name}/{subject}")
+            if store is not None:
+                sessions += store.sessions(subject, ActionIds(catalogue, anonymous))
+            else:
                 recordings = source.read(folder / name, subject)
                 sessions += sessions_of(recordings, catalogue, rate_hz=rate_hz, anonymous=anonymous)
     return sessions
+
+
+def subjects_of(folder: Path, name: str) -> list[str]:
+    """Subjects of a data set under `folder`, from its store where it was converted, else from its recordings.
+
+    Raises:
+        InputError: no such data set, no recordings, or a store that is damaged, unfinished or of other settings.
+    """
+    source = data_set(name)
+    store = _store(folder, name)
+    return store.subjects if store is not None else source.subjects(folder / name)
+
+
+def _store(folder: Path, name: str) -> Store | None:
+    if not (folder / name / STORE).exists():
+        return None
+    from myosem_edge.learn.store import read_store  # needs h5py, and this module
+
+    return read_store(folder / name, data_set(name))
 
 
 def sessions_of(
     recordings: Iterable[Recording], catalogue: Catalogue, *, rate_hz: float | None = None, anonymous: bool = False
 ) -> list[Session]:
     """Filter, frame and label one subject's recordings, one at a time, and group them by donning."""
-    ids = ActionIds(catalogue, anonymous)
     donnings: dict[str, Session] = {}
+    powers: dict[str, Power] = {}
+    for recording, clip in clips_of(recordings, ActionIds(catalogue, anonymous).number, rate_hz):
+        name, montage = recording.session, recording.montage
+        nothing = np.zeros(montage.channels)
+        session = donnings.setdefault(name, Session(recording.dataset, recording.subject, name, montage, [], nothing))
+        session.clips.append(clip)
+        session.mask = session.mask & worn_mask(recording)
+        session.notes += recording.notes
+        powers.setdefault(name, Power()).add(clip.mean_square(), clip.action)
+    found = [session for session in donnings.values() if powers[session.name].sums]
+    for session in found:
+        session.scale = powers[session.name].scale()
+    return found
+
+
+def clips_of(
+    recordings: Iterable[Recording], number: Callable[[str, Label], int], rate_hz: float | None = None
+) -> Iterator[tuple[Recording, Clip]]:
+    """Each recording of one subject, one at a time, with what becomes of it; too short ones are left out.
+
+    `number` gives the action of a data set's label.
+    """
     executions: dict[str, int] = {}
     for recording in recordings:
         recording = recording if rate_hz is None else resample(recording, rate_hz)
@@ -132,22 +207,17 @@ def sessions_of(
         if len(recording.emg) < filter_.frame_samples:
             continue  # not one decision long
         numbers = {
-            int(label): ids.number(recording.dataset, recording.aliases.get(int(label), int(label)))
+            int(label): number(recording.dataset, recording.aliases.get(int(label), int(label)))
             for label in np.unique(recording.label)
         }
         clip, executions[name] = _clip(recording, filter_, numbers, executions.get(name, 0))
-        nothing = np.zeros(montage.channels)
-        session = donnings.setdefault(name, Session(recording.dataset, recording.subject, name, montage, [], nothing))
-        session.clips.append(clip)
-        order = ring_order(montage.channels, 0, recording.mirrored, montage.turning_rings)
-        session.mask = session.mask & recording.mask[order]
-        session.notes += recording.notes
-    found = []
-    for session in donnings.values():
-        if labelled := [clip for clip in session.clips if (clip.action >= 0).any()]:
-            session.scale = balanced_scale([(clip.x, clip.action) for clip in labelled])
-            found.append(session)
-    return found
+        yield recording, clip
+
+
+def worn_mask(recording: Recording) -> np.ndarray:
+    """(channels,) electrodes that are there, in the order of a right arm."""
+    montage = recording.montage
+    return recording.mask[ring_order(montage.channels, 0, recording.mirrored, montage.turning_rings)]
 
 
 class ActionIds:
@@ -207,16 +277,47 @@ def require_trainable(sessions: Sequence[Session], channels: int, samples: int, 
         )
 
 
-def balanced_scale(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Per-channel RMS (channels,) with every action weighing the same, from (x, frame labels) pairs."""
-    power: dict[int, list[np.ndarray]] = {}
-    for x, action in parts:
-        frames = x.reshape(len(action), -1, x.shape[1])
-        energy = np.square(frames, dtype=np.float64).mean(axis=1)
+class Power:
+    """Mean square of every channel per action, gathered clip by clip, so that no signal need stay in memory."""
+
+    def __init__(self) -> None:
+        self.sums: dict[int, np.ndarray] = {}
+        self.frames: dict[int, int] = {}
+
+    def add(self, energy: np.ndarray, action: np.ndarray) -> None:
+        """energy (frames, channels) of frames labelled `action` (frames,); frames without an action do not count."""
         for k in np.unique(action[action >= 0]):
-            power.setdefault(int(k), []).append(energy[action == k])
-    mean = np.mean([np.concatenate(rows).mean(axis=0) for rows in power.values()], axis=0)
-    return input_scale(mean)
+            chosen = action == k
+            self.add_sum(int(k), energy[chosen].sum(axis=0), int(chosen.sum()))
+
+    def add_sum(self, action: int, total: np.ndarray, frames: int) -> None:
+        self.sums[action] = self.sums.get(action, 0.0) + total
+        self.frames[action] = self.frames.get(action, 0) + frames
+
+    def scale(self) -> np.ndarray:
+        """Per-channel RMS (channels,) with every action weighing the same."""
+        return input_scale(np.mean([total / self.frames[k] for k, total in self.sums.items()], axis=0))
+
+
+def balanced_scale(parts: Iterable[tuple[Samples, np.ndarray]]) -> np.ndarray:
+    """Per-channel RMS (channels,) with every action weighing the same, from (x, frame labels) pairs."""
+    power = Power()
+    for x, action in parts:
+        power.add(frame_energy(x, len(action)), action)
+    return power.scale()
+
+
+def frame_energy(x: Samples, frames: int) -> np.ndarray:
+    """Mean square (frames, channels) float64 of each frame of x, read a stretch at a time."""
+    channels = x.shape[1]
+    if not frames:
+        return np.zeros((0, channels))
+    size = len(x) // frames
+    out = np.empty((frames, channels))
+    for first in range(0, frames, ENERGY_FRAMES):
+        part = x[first * size : (first + ENERGY_FRAMES) * size]
+        out[first : first + ENERGY_FRAMES] = np.square(part.reshape(-1, size, channels), dtype=np.float64).mean(axis=1)
+    return out
 
 
 def _clip(recording: Recording, filter_: BlockFilter, ids: dict[int, int], executions: int) -> tuple[Clip, int]:

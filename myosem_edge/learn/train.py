@@ -83,7 +83,7 @@ def session_map(
     """Mean log RMS per action of a session's believed frames, in the session's own scale."""
     energies, actions = [], []
     for clip in session.clips:
-        energy = np.square(clip.x / session.scale).reshape(len(clip.action), -1, clip.x.shape[1]).mean(axis=1)
+        energy = clip.mean_square() / np.square(session.scale)
         chosen = np.array([a >= 0 and keep(int(a), int(r)) for a, r in zip(clip.action, clip.repetition, strict=True)])
         energies.append(energy[chosen])
         actions.append(clip.action[chosen])

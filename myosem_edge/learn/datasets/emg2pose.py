@@ -147,7 +147,7 @@ def _read_series(path: Path, row: Row) -> tuple[np.ndarray, np.ndarray]:
     import h5py
 
     try:
-        with h5py.File(path) as file:
+        with h5py.File(path, "r", locking=False) as file:
             group = file[NAME]
             series, attributes = group["timeseries"], dict(group.attrs)
             _check(path, row, series, attributes)

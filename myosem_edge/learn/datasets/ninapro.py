@@ -275,7 +275,7 @@ def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         if not path.exists():
             raise OSError("No such file")
         if h5py.is_hdf5(path):
-            with h5py.File(path) as file:
+            with h5py.File(path, "r", locking=False) as file:
                 return {name: _transposed(file[name]) for name in names if name in file}
         return {
             name: value
