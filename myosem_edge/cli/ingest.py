@@ -51,8 +51,11 @@ def ingest(
     for name in datasets:
         data_set(name)
     out = out or data
-    jobs = plan(data, datasets or found_here(data), subjects, rate_hz)
-    needed, free = require_room(out, jobs)
+    bar = Bar()
+    with bar.shown():
+        jobs = plan(data, datasets or found_here(data), subjects, rate_hz, progress=bar.update)
+        needed, free = require_room(out, jobs)
+        done = [] if dry_run else run(out, jobs, data, rate_hz=rate_hz, progress=bar.update)
     if dry_run:
         rows = [job.to_dict() for job in jobs]
         if as_json:
@@ -61,9 +64,6 @@ def ingest(
         click.echo(table([_job_row(row) for row in rows], ("data set", "subject", "files", "to read", "to write")))
         click.echo(f"Needs about {_size(needed)} in {out}, where {_size(free)} are free. Nothing was written.")
         return
-    bar = Bar()
-    with bar.shown():
-        done = run(out, jobs, data, rate_hz=rate_hz, progress=bar.update)
     if as_json:
         print_json({"subjects": done, "out": str(out)})
         return

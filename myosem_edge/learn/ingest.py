@@ -29,7 +29,7 @@ from myosem_edge.learn.datasets import DATASETS, data_set
 from myosem_edge.learn.datasets.recording import DataSet, Recording
 from myosem_edge.learn.resample import require_rate
 from myosem_edge.learn.sessions import FRAME_MS, NO_ACTION, STORE, Clip, Power, clips_of, frame_samples, worn_mask
-from myosem_edge.learn.store import COLUMNS, FOLDER, SCHEMA, read_index, same, settings_of, subject_path
+from myosem_edge.learn.store import COLUMNS, FIGURES, FOLDER, SCHEMA, read_index, same, settings_of, subject_path
 from myosem_edge.signal.montage import Montage
 
 CHUNK_BYTES = 1 << 16  # a segment of training is read with little beside it, and a chunk's own cost stays small
@@ -90,7 +90,14 @@ def montage_at(source: DataSet, rate_hz: float | None) -> Montage:
     return replace(montage, rate_hz=float(rate_hz))
 
 
-def plan(data: Path, names: Sequence[str], subjects: Sequence[str] = (), rate_hz: float | None = None) -> list[Job]:
+def plan(
+    data: Path,
+    names: Sequence[str],
+    subjects: Sequence[str] = (),
+    rate_hz: float | None = None,
+    *,
+    progress: Progress = lambda stage, done, total, note: None,
+) -> list[Job]:
     """What would be converted; files are opened for their shapes alone.
 
     Raises:
@@ -103,9 +110,10 @@ def plan(data: Path, names: Sequence[str], subjects: Sequence[str] = (), rate_hz
         there = source.subjects(folder)
         if unknown := [subject for subject in subjects if len(names) == 1 and subject not in there]:
             raise InputError("no such subject", where=folder, found=unknown[0], expected=", ".join(there))
-        for subject in there:
+        for i, subject in enumerate(there, start=1):
             if subjects and subject not in subjects:
                 continue
+            progress(f"look at {name}", i, len(there), subject)
             subject_path(folder, subject)
             paths = tuple(source.sources(folder, subject))
             samples = sum(samples_in(path) for path in paths) * montage.rate_hz / source.montage.rate_hz
@@ -253,7 +261,7 @@ def _ingest_subject(
 
 
 def _row(job: Job, entry: dict[str, Any], *, skipped: bool) -> dict[str, Any]:
-    figures = {name: entry[name] for name in ("sessions", "clips", "frames", "size", "notes")}
+    figures = {name: entry[name] for name in (*FIGURES, "notes")}
     return {"dataset": job.dataset, "subject": job.subject, "skipped": skipped, **figures}
 
 

@@ -43,6 +43,7 @@ from myosem_edge.signal.montage import Montage
 SCHEMA = 1  # rises when what is stored, or what a loader makes of a recording, changes
 FOLDER = "store"
 COLUMNS = ("label", "repetition", "execution")
+FIGURES = ("sessions", "clips", "frames", "size")  # what the index says of a subject's file; size in bytes
 OPEN_FILES = 16
 CHUNK_CACHE_BYTES = 1 << 20  # per open file: a training segment is a chunk or two, and seldom the same again
 SUBJECT = re.compile(r"[A-Za-z0-9_.-]+")
@@ -229,7 +230,8 @@ def read_index(folder: Path) -> dict[str, Any]:
                 todo=f"Convert it again: myosem-edge ingest {folder.name}",
             )
         for name, entry in index["subjects"].items():
-            if not isinstance(name, str) or type(entry["size"]) is not int or not isinstance(entry["sources"], list):
+            whole = all(type(entry[figure]) is int for figure in FIGURES)
+            if not whole or not isinstance(entry["notes"], list) or not isinstance(entry["sources"], list):
                 raise ValueError(f"subject {name!r}")
         if not isinstance(index["settings"]["rate_hz"], float) or not isinstance(index["wanted"], list):
             raise ValueError("settings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,25 @@ def test_only_permissive_data_sets_train_what_ships() -> None:
     }
     assert set(DATASETS) == set(load_catalogue().datasets)
     assert all(data_set(name).may_ship for name in FAMILIES["shipped"])
+
+
+def test_the_page_says_of_every_data_set_what_its_loader_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    listed: dict[str, tuple[str, str]] = {}
+    above = ["", "", "", ""]
+    for line in re.findall(r"^\| `.*", page, re.MULTILINE):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        above = [old if new == "as above" else new for old, new in zip(above, cells, strict=True)]
+        listed |= dict.fromkeys(re.findall(r"`(\w+)`", cells[0]), (above[2], above[3]))
+    assert listed.keys() == DATASETS.keys()
+    for name, (licence, electrodes) in listed.items():
+        source, montage = DATASETS[name], DATASETS[name].montage
+        rings = montage.turning_rings
+        many = "ring" if rings == 1 else "rings"
+        where = f"{rings} {many} of {montage.channels // rings}" if rings else f"{montage.channels} places"
+        rate = f"{montage.rate_hz / 1000:g} kHz" if montage.rate_hz >= 1000 else f"{montage.rate_hz:g} Hz"
+        assert licence == source.licence
+        assert electrodes == f"{where}, {rate}" + (", envelopes" if montage.envelope else "")
 
 
 def test_an_unknown_data_set_names_the_nearest() -> None:

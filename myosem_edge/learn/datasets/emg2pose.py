@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,8 @@ def _rows(folder: Path) -> list[Row]:
         raise InputError("no such data folder", where=folder, todo="Give the folder that holds it with --data")
     path = folder / METADATA
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            header = reader.fieldnames or []
+        status = path.stat()
+        rows, header = _table(path, status.st_mtime_ns, status.st_size)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot be read ({error})", where=path) from error
     if missing := [name for name in COLUMNS if name not in header]:
@@ -90,6 +89,14 @@ def _rows(folder: Path) -> list[Row]:
     if broken := [i for i, row in enumerate(rows) if any(not row[name] for name in COLUMNS[:5])]:
         raise InputError("a row is not whole", where=f"{path}: line {broken[0] + 2}", expected=", ".join(COLUMNS[:5]))
     return rows
+
+
+@lru_cache(maxsize=1)
+def _table(path: Path, changed_ns: int, size: int) -> tuple[list[Row], list[str]]:
+    """Rows and column names; asked for once a user, of 25,000 rows."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        return list(reader), list(reader.fieldnames or [])
 
 
 def _rows_of(folder: Path, subject: str) -> tuple[list[Row], int]:
