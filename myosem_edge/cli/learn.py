@@ -80,7 +80,7 @@ def train(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.config import configure
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.sessions import load_sessions
+    from myosem_edge.learn.sessions import load_sessions, subjects_of
     from myosem_edge.learn.splits import DATASETS, Split
     from myosem_edge.learn.train import TrainConfig
     from myosem_edge.learn.train import train as run_training
@@ -93,7 +93,7 @@ def train(
     bar = Bar()
     with bar.shown():
         names = DATASETS[family]
-        total = sum(len(data_set(name).subjects(data / name)) for name in names)
+        total = sum(len(subjects_of(data, name)) for name in names)
         done = iter(range(1, total + 1))
         sessions = load_sessions(
             data, names, catalogue=catalogue, progress=lambda who: bar.update("read recordings", next(done), total)

@@ -39,6 +39,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, dict[str, Entry]] = {
     "Training side": {
         "actions": Entry("myosem_edge.cli.actions:actions", "The action catalogue and its descriptions."),
+        "ingest": Entry("myosem_edge.cli.ingest:ingest", "Convert recordings once, for training from disk."),
         "train": Entry("myosem_edge.cli.learn:train", "Train a teacher on recordings and descriptions."),
         "evaluate": Entry("myosem_edge.cli.learn:evaluate", "Measure retrieval on recordings kept apart."),
         "query": Entry("myosem_edge.cli.learn:query", "Search actions by EMG, or EMG by a description."),
@@ -66,6 +67,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
 EXTRAS = {
     "torch": "train",
     "scipy": "train",
+    "h5py": "train",
     "onnx": "train",
     "matplotlib": "train",
     "rich": "train",

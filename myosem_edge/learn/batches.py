@@ -10,6 +10,7 @@ import numpy as np
 
 from myosem_edge.errors import InputError
 from myosem_edge.learn.sessions import Session, frame_samples
+from myosem_edge.signal.montage import ring_order
 
 ONSET_JITTER_FRAMES = 3
 
@@ -147,8 +148,11 @@ class Sampler:
         if missing > 0:
             x = np.concatenate((np.zeros((missing, x.shape[1]), np.float32), x))
         shift, gain, mixing, side = nuisance
-        x = np.roll(x, shift, axis=1)
-        x = ((1 - mixing) * x + mixing * np.roll(x, side, axis=1)) * gain
+        rings = session.montage.turning_rings
+        if rings:  # electrodes with places of their own have no neighbours to turn to
+            x = x[:, ring_order(x.shape[1], -shift, False, rings)]
+            x = (1 - mixing) * x + mixing * x[:, ring_order(x.shape[1], -side, False, rings)]
+        x = x * gain
         if self.augment.noise:
             x = x + rng.normal(0.0, self.augment.noise, x.shape).astype(np.float32)
         return np.ascontiguousarray(x.T, dtype=np.float32)

@@ -97,9 +97,8 @@ def change_point(level: np.ndarray, low: int, high: int, margin: int) -> int | N
     k = np.arange(margin, n - margin + 1)
     left, right = total[k - 1], total[-1] - total[k - 1]
     # Variance between the two means: what the split explains of the total sum of squares.
-    between = (np.square(left) / k[:, None] + np.square(right) / (n - k)[:, None] - np.square(total[-1]) / n).sum(
-        axis=1
-    )
-    whole = (np.square(part).sum(axis=0) - np.square(total[-1]) / n).sum()
+    common = np.square(total[-1]) / n
+    between = (np.square(left) / k[:, None] + np.square(right) / (n - k)[:, None] - common).sum(axis=1)
+    whole = (np.square(part).sum(axis=0) - common).sum()
     best = int(between.argmax())
     return low + int(k[best]) if between[best] >= MIN_EXPLAINED * max(whole, 1e-12) else None

@@ -79,7 +79,7 @@ def worn_shift(session: Session, trained: Trained, ids: tuple[str, ...], repetit
     """Ring rotation found from labelled repetitions against the model's templates."""
     worn = session_map(session, calibration_rows(session, repetitions))
     templates = {ids.index(action): row for action, row in trained.ring_templates.items()}
-    return best_shift(worn, templates)[0]
+    return best_shift(worn, templates, rings=session.montage.turning_rings)[0]
 
 
 def embed(session: Session, encode: Encode | None, *, scale: np.ndarray | None = None, shift: int = 0) -> Embedded:

@@ -106,7 +106,7 @@ def head_scores(enrolment: Enrolment, encoded: Encoded, cosines: np.ndarray, lea
 
 
 def text_scores(cosines: np.ndarray, learnt: np.ndarray) -> np.ndarray:
-    """Log probabilities (n, actions) of descriptions; an action that was never trained on gets neither bonus nor malus."""
+    """Log probabilities (n, actions) of descriptions; one that was never trained on gets neither bonus nor malus."""
     scores = np.full(cosines.shape, -np.log(max(cosines.shape[1], 1)))
     if learnt.any():
         scores[:, learnt] = log_softmax(cosines[:, learnt] / PRIOR_TEMPERATURE) + np.log(learnt.mean())
