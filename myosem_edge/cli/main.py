@@ -40,7 +40,8 @@ COMMANDS: dict[str, dict[str, Entry]] = {
     "Training side": {
         "actions": Entry("myosem_edge.cli.actions:actions", "The action catalogue and its descriptions."),
         "train": Entry("myosem_edge.cli.learn:train", "Train a teacher on recordings and descriptions."),
-        "evaluate": Entry("myosem_edge.cli.learn:evaluate", "Measure retrieval on recordings kept apart."),
+        "evaluate": Entry("myosem_edge.cli.evaluate:evaluate", "Measure retrieval on recordings kept apart."),
+        "benchmark": Entry("myosem_edge.cli.benchmark:benchmark", "Train and judge one row of the benchmark."),
         "query": Entry("myosem_edge.cli.learn:query", "Search actions by EMG, or EMG by a description."),
         "export": Entry("myosem_edge.cli.export:export", "Distil, quantise and sign a bundle."),
     },

@@ -36,14 +36,25 @@ def balanced(values: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean([values[truth == k].mean() for k in np.unique(truth)]))
 
 
-def emg_to_text(similarity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """R@1, R@5 and MRR in percent, balanced over the actions present."""
-    r = ranks(similarity, truth)
+def emg_to_text(similarity: np.ndarray, truth: np.ndarray, by: np.ndarray | None = None) -> dict[str, float]:
+    """R@1, R@5 and MRR in percent, balanced over the actions present (`by` (n,), where they are not the truth).
+
+    One description is right, so the mean average precision of this direction is its MRR.
+    """
+    r, by = ranks(similarity, truth), truth if by is None else by
     return {
-        "R@1": 100 * balanced(r == 1, truth),
-        "R@5": 100 * balanced(r <= 5, truth),
-        "MRR": 100 * balanced(1.0 / r, truth),
+        "R@1": 100 * balanced(r == 1, by),
+        "R@5": 100 * balanced(r <= 5, by),
+        "MRR": 100 * balanced(1.0 / r, by),
     }
+
+
+def merge_groups(similarity: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Similarity (n, groups) of near-synonyms taken together: of the best of each; groups (gallery,) number from 0."""
+    merged = np.full((len(similarity), int(groups.max()) + 1), -np.inf)
+    for column, group in enumerate(groups):
+        merged[:, group] = np.maximum(merged[:, group], similarity[:, column])
+    return merged
 
 
 def text_to_emg(similarity: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -28,6 +28,7 @@ class Clip:
     repetition: np.ndarray  # (frames,)
     execution: np.ndarray  # (frames,) number of the execution within the session, NO_ACTION outside
     facts: dict[str, int] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)  # facts in words, such as the side of an official split
 
 
 @dataclass
