@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +13,15 @@ from myosem_edge import __version__
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.errors import InputError
-from myosem_edge.files import write_atomic
-from myosem_edge.learn.evaluate import FOREIGN_SCALE, PLACEMENTS, RETRIEVERS, STRICT_PLACEMENTS, evaluate
+from myosem_edge.learn.evaluate import FOREIGN_SCALE, PLACEMENTS, RETRIEVERS, STRICT_PLACEMENTS
 from myosem_edge.learn.evaluation import Evaluation, Retrieval
-from myosem_edge.learn.metrics import over_people
+from myosem_edge.learn.metrics import merged_values, over_people
 from myosem_edge.learn.rows import LEAKY, Protocol, Row
-from myosem_edge.learn.runs import CHECKPOINT, train_split
+from myosem_edge.learn.runs import Bar, train_and_judge
 from myosem_edge.learn.sessions import Session
 from myosem_edge.learn.splits import Split
 from myosem_edge.learn.tables import heads_table, markdown_table, people_table, retrieval_table
 from myosem_edge.learn.train import TrainConfig
-
-Bar = Callable[[str, int, int, str], None]  # stage, done, total, note
-EVALUATION = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -94,61 +88,20 @@ def run_row(
     for protocol in row.protocols:
         for split in protocol.splits:
             if split in chosen:
-                found = _judge(row, split, sessions, config, catalogue, table, out / part_name(split), device, progress)
+                found = train_and_judge(
+                    split,
+                    sessions,
+                    config,
+                    catalogue,
+                    table,
+                    folder=out / part_name(split),
+                    budgets=row.budgets,
+                    placements=STRICT_PLACEMENTS if row.strict else PLACEMENTS,
+                    device=device,
+                    progress=progress,
+                )
                 evaluations.setdefault(protocol.name, []).append(found)
     return Result(row, config, evaluations, settings)
-
-
-def _judge(
-    row: Row,
-    split: Split,
-    sessions: Sequence[Session],
-    config: TrainConfig,
-    catalogue: Catalogue,
-    table: DescriptionTable,
-    folder: Path,
-    device: str,
-    progress: Bar,
-) -> Evaluation:
-    name = part_name(split)
-
-    def step(done: int, numbers: dict[str, float]) -> None:
-        progress(f"{name}: train", done, config.steps, f"loss {numbers['loss']:.2f}")
-
-    trained = train_split(split, sessions, config, catalogue, table, folder=folder, device=device, progress=step)
-    key = hashlib.sha256((folder / CHECKPOINT).read_bytes()).hexdigest() + f" {__version__} {row.budgets} {row.strict}"
-    if kept := _kept(folder / EVALUATION, key):
-        return kept
-    found = evaluate(
-        trained,
-        split,
-        sessions,
-        catalogue,
-        table,
-        budgets=row.budgets,
-        placements=STRICT_PLACEMENTS if row.strict else PLACEMENTS,
-        progress=lambda stage, done, total: progress(f"{name}: {stage}", done, total, ""),
-    )
-    text = json.dumps({"key": key, "evaluation": found.to_dict()}, indent=1, allow_nan=False)
-    write_atomic(folder / EVALUATION, text.encode())
-    return Evaluation.from_dict(json.loads(text)["evaluation"])
-
-
-def _kept(path: Path, key: str) -> Evaluation | None:
-    """The evaluation of exactly this checkpoint, if an earlier run finished it."""
-    try:
-        document = json.loads(path.read_text())
-        return Evaluation.from_dict(document["evaluation"]) if document["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # it is made again
-
-
-def merged_values(trees: Sequence[Any]) -> Any:
-    """Nested dictionaries that end in a number per person, as one: a person of several folds counts with the mean."""
-    if not isinstance(trees[0], Mapping):
-        return float(np.mean(trees))
-    keys = dict.fromkeys(key for tree in trees for key in tree)
-    return {key: merged_values([tree[key] for tree in trees if key in tree]) for key in keys}
 
 
 def pooled(evaluations: Sequence[Evaluation]) -> list[Pooled]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -95,3 +96,11 @@ def error_ratio(ours: Mapping[str, float], baseline: Mapping[str, float], seed: 
     draws = np.random.default_rng(seed).integers(len(a), size=(DRAWS, len(a)))
     low, high = np.percentile(a[draws].mean(axis=1) / np.maximum(b[draws].mean(axis=1), 1e-9), [2.5, 97.5])
     return Interval(ratio, float(low), float(high), len(a))
+
+
+def merged_values(trees: Sequence[Any]) -> Any:
+    """Nested dictionaries that end in a number per person, as one: a person of several folds counts with the mean."""
+    if not isinstance(trees[0], Mapping):
+        return float(np.mean(trees))
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    return {key: merged_values([tree[key] for tree in trees if key in tree]) for key in keys}

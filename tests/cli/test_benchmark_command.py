@@ -1,4 +1,4 @@
-"""`benchmark` as a user types it."""
+"""`benchmark` and `ablate` as a user types them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MYOSEM_DATA", raising=False)
 
 
-def run(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, ["benchmark", *(str(a) for a in arguments)])
+def run(*arguments: object, command: str = "benchmark") -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, [command, *(str(a) for a in arguments)])
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -101,6 +101,20 @@ def test_a_wrong_call_says_what_to_do(arguments: tuple[str, ...], code: int, mes
 def test_a_fold_that_no_row_has(data: Path, tmp_path: Path) -> None:
     code, _, err = run("pack-user", "--data", data, "--out", tmp_path, "--fold", 3, *TINY)
     assert code == 3 and "no such fold of this row (found 3, expected 0 to 2)" in err
+
+
+def test_a_grid_is_one_command(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text('[[cells]]\nname = "no gate"\nsettings = ["model.activation_aware=false"]\n')
+    options = ("--data", data, "--out", tmp_path / "a", "--grid", tmp_path / "grid.toml", "--device", "cpu", *TINY)
+    code, out, err = run(*options, command="ablate")
+    assert code == 0, err
+    folder = tmp_path / "a"
+    assert {path.name for path in folder.iterdir()} == {
+        "base-seed0", "no-gate-seed0", "ablation.md", "ablation.json",
+    }  # fmt: skip
+    assert "2/2 no-gate-seed0: train: 2/2" in err and "| no gate | `model.activation_aware=false` |" in out
+    assert (folder / "ablation.md").read_text().strip() == out.strip()
+    assert list(json.loads((folder / "ablation.json").read_text())["figures"]) == ["base", "no gate"]
 
 
 @pytest.mark.training

@@ -17,8 +17,8 @@ import torch
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
-from myosem_edge.learn import benchmark, runs
-from myosem_edge.learn.benchmark import Result, merged_values, part_name, pooled, run_row, to_markdown
+from myosem_edge.learn import runs
+from myosem_edge.learn.benchmark import Result, part_name, pooled, run_row, to_markdown
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.datasets import DATASETS
 from myosem_edge.learn.evaluate import UNSEEN_ALONE, UNSEEN_AMONG_ALL
@@ -113,7 +113,7 @@ def test_what_is_finished_is_not_done_again(
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("judged again")
 
-    monkeypatch.setattr(benchmark, "evaluate", refuse)
+    monkeypatch.setattr(runs, "evaluate", refuse)
     steps: list[str] = []
     again = run("np-user", ninapro(8), out, progress=lambda stage, *rest: steps.append(stage))
     assert steps == [] and again.to_dict() == result.to_dict()
@@ -234,13 +234,6 @@ def test_every_person_with_an_amputation_has_a_line(tmp_path: Path) -> None:
     assert all(f"{budget}: calibrated head" in header for budget in ("1 repetition", "2 repetitions", "3 repetitions"))
     assert "R@1 hop, as worn, scale of the training people" in header
     assert header.count("|") == text.splitlines()[text.splitlines().index(header) + 2].count("|")
-
-
-def test_a_person_of_several_folds_counts_with_the_mean() -> None:
-    assert merged_values([{"a": {"p": 10.0, "q": 1.0}}, {"a": {"p": 20.0}, "b": {"r": 3.0}}]) == {
-        "a": {"p": 15.0, "q": 1.0},
-        "b": {"r": 3.0},
-    }
 
 
 def test_trainings_of_a_row_have_folders_of_their_own() -> None:

@@ -10,6 +10,7 @@ from myosem_edge.learn.metrics import (
     emg_to_text,
     error_ratio,
     merge_groups,
+    merged_values,
     over_people,
     paired,
     ranks,
@@ -85,3 +86,10 @@ def test_merged_scores_are_still_balanced_over_actions() -> None:
     merged = emg_to_text(merge_groups(similarity, groups), groups[truth], by=truth)
     assert merged["R@1"] == pytest.approx(200 / 3)
     assert emg_to_text(similarity, truth)["R@1"] == pytest.approx(100 / 3)
+
+
+def test_a_person_of_several_folds_counts_with_the_mean() -> None:
+    assert merged_values([{"a": {"p": 10.0, "q": 1.0}}, {"a": {"p": 20.0}, "b": {"r": 3.0}}]) == {
+        "a": {"p": 15.0, "q": 1.0},
+        "b": {"r": 3.0},
+    }
