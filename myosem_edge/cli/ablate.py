@@ -61,7 +61,7 @@ def ablate(
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.ablation import default_grid, read_grid, run_grid, to_markdown
+    from myosem_edge.learn.ablation import default_grid, read_grid, run_grid, to_html, to_markdown
     from myosem_edge.learn.config import configure
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.sessions import load_sessions
@@ -111,6 +111,7 @@ def ablate(
     text = to_markdown(result)
     write_atomic(out / "ablation.md", text.encode())
     write_atomic(out / "ablation.json", json.dumps(result.to_dict(), indent=1, allow_nan=False).encode())
+    write_atomic(out / "report.html", to_html(result).encode())
     if as_json:
         print_json(result.to_dict())
     else:

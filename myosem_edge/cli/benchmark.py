@@ -64,7 +64,7 @@ def benchmark(
         raise click.UsageError("Missing option '--data' (or $MYOSEM_DATA).")
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.benchmark import run_row, to_markdown
+    from myosem_edge.learn.benchmark import run_row, to_html, to_markdown
     from myosem_edge.learn.config import configure
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.sessions import load_sessions
@@ -104,6 +104,7 @@ def benchmark(
     text = to_markdown(result)
     write_atomic(out / chosen.name / "benchmark.md", text.encode())
     write_atomic(out / chosen.name / "benchmark.json", json.dumps(result.to_dict(), indent=1, allow_nan=False).encode())
+    write_atomic(out / chosen.name / "report.html", to_html(result).encode())
     if as_json:
         print_json(result.to_dict())
     else:

@@ -26,7 +26,7 @@ from myosem_edge.files import write_atomic
     help="Calibration budgets: '1 s' or repetitions.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for evaluation.md, evaluation.json and evaluation.png."
+    "--out", type=click.Path(path_type=Path), help="Folder for evaluation.md, evaluation.json and report.html."
 )
 @json_option
 def evaluate(
@@ -48,9 +48,9 @@ def evaluate(
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.evaluate import evaluate as run_evaluation
     from myosem_edge.learn.fewshot import BUDGETS
+    from myosem_edge.learn.report import to_html, to_markdown
     from myosem_edge.learn.sessions import load_sessions
     from myosem_edge.learn.splits import Split
-    from myosem_edge.learn.tables import to_markdown
 
     if wrong := [budget for budget in budgets if budget not in BUDGETS]:
         raise InputError(
@@ -84,6 +84,7 @@ def evaluate(
     if out is not None:
         write_atomic(out / "evaluation.md", text.encode())
         write_atomic(out / "evaluation.json", json.dumps(result.to_dict(), indent=1).encode())
+        write_atomic(out / "report.html", to_html(result).encode())
     if as_json:
         print_json(result.to_dict())
     else:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ from myosem_edge import __version__
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.errors import InputError
+from myosem_edge.learn import figures
 from myosem_edge.learn.config import configure
+from myosem_edge.learn.document import Block, Heading, Picture, Table, Text, html, markdown
 from myosem_edge.learn.evaluate import AS_WORN, RETRIEVERS, RING_KNOWN
 from myosem_edge.learn.evaluation import Evaluation, People, Retrieval
 from myosem_edge.learn.metrics import Interval, merged_values, over_people, paired
 from myosem_edge.learn.runs import Bar, train_and_judge
 from myosem_edge.learn.sessions import Session
 from myosem_edge.learn.splits import Split
-from myosem_edge.learn.tables import markdown_table
 from myosem_edge.learn.train import TrainConfig
 
 BASE = "base"
@@ -128,7 +130,7 @@ def run_grid(
     Raises:
         InputError: nobody to train on or to judge, or `out` holds runs with other settings or data.
     """
-    figures: dict[str, dict[str, People]] = {}
+    results: dict[str, dict[str, People]] = {}
     for number, cell in enumerate(cells, 1):
         found = []
         for seed in seeds:
@@ -148,39 +150,46 @@ def run_grid(
                 progress=step,
             )
             found.append(figures_of(evaluation))
-        figures[cell.name] = merged_values(found)
-    return Ablation(split, config, tuple(seeds), tuple(cells), figures)
+        results[cell.name] = merged_values(found)
+    return Ablation(split, config, tuple(seeds), tuple(cells), results)
 
 
 def figures_of(e: Evaluation) -> dict[str, People]:
     """The four figures of a cell over the people of all judged data sets, each in what their data set shows."""
-    figures: dict[str, People] = {metric: {} for metric in METRICS}
+    results: dict[str, People] = {metric: {} for metric in METRICS}
     first: dict[str, Retrieval] = {}
     for r in e.retrieval:
         first.setdefault(r.dataset, r)
     for r in first.values():
         for metric, placement in zip(METRICS, (AS_WORN, RING_KNOWN), strict=False):
             if placement in r.values:
-                figures[metric] |= r.values[placement][RETRIEVERS[0]]["window"]["R@1"]
+                results[metric] |= r.values[placement][RETRIEVERS[0]]["window"]["R@1"]
     for budgets in e.few_shot.values():
         for metric, budget in zip(METRICS[2:], BUDGETS, strict=True):
             if budget in budgets:
-                figures[metric] |= budgets[budget]["window"]["calibrated head"]
-    return {metric: people for metric, people in figures.items() if people}
+                results[metric] |= budgets[budget]["window"]["calibrated head"]
+    return {metric: people for metric, people in results.items() if people}
 
 
 def to_markdown(a: Ablation) -> str:
-    """Every cell with its four figures, and the paired difference to the base below each."""
+    """Every cell with its figures, and the paired difference to the base in brackets."""
+    return markdown(blocks(a))
+
+
+def to_html(a: Ablation) -> str:
+    """The same as one file, a picture per figure inside."""
+    return html(title(a), blocks(a))
+
+
+def title(a: Ablation) -> str:
     held = f", {a.split.held_dataset} held out" if a.split.held_dataset else f", fold {a.split.fold}"
+    return f"Ablation: {a.split.family} family, {a.split.kind} split{held}"
+
+
+def blocks(a: Ablation) -> list[Block]:
+    """Table of all cells, then the differences of each figure as a picture, then what each cell is for."""
     seeds = f"seed{'s' if len(a.seeds) > 1 else ''} {', '.join(map(str, a.seeds))}"
-    people = len({person for figures in a.figures[BASE].values() for person in figures})
-    lines = [
-        f"# Ablation: {a.split.family} family, {a.split.kind} split{held}",
-        "",
-        f"{a.config.steps} steps, {seeds}, {people} judged people. Percent right per hop, mean over people; in "
-        "brackets the paired difference to the base with its 95 % bootstrap interval over people.",
-        "",
-    ]
+    people = len({person for values in a.figures[BASE].values() for person in values})
     columns = {metric: {name: rest for name, *rest in a.differences(metric)} for metric in METRICS}
     rows = []
     for cell in a.cells:
@@ -191,8 +200,22 @@ def to_markdown(a: Ablation) -> str:
                 continue
             figure, difference = columns[metric][cell.name]
             cells.append(f"{figure.mean:.1f}" + ("" if cell.name == BASE else f" ({signed(difference)})"))
-        rows.append([cell.name, ", ".join(f"`{s}`" for s in cell.settings), *cells])
-    return "\n".join([*lines, *markdown_table(("cell", "settings", *METRICS), rows), ""])
+        rows.append([cell.name, ", ".join(cell.settings), *cells])
+    found: list[Block] = [
+        Heading(title(a), 1),
+        Text(
+            f"{a.config.steps} steps, {seeds}, {people} judged people. Percent right per hop, mean over people; in "
+            "brackets the paired difference to the base with its 95 % bootstrap interval over people."
+        ),
+        Table(("cell", "settings", *METRICS), rows),
+    ]
+    for metric in METRICS:
+        if drawn := [(name, difference) for name, _, difference in a.differences(metric) if name != BASE]:
+            draw = partial(figures.differences, metric, "percentage points, minus the base, paired over people", drawn)
+            caption = f"{metric}: what each change does to it. A filled dot's interval excludes zero."
+            found.append(Picture(draw, f"Differences to the base in {metric}", caption))
+    reasons = [[cell.name, cell.why] for cell in a.cells if cell.why]
+    return [*found, Heading("What each cell is for"), Table(("cell", "why"), reasons)]
 
 
 def signed(i: Interval) -> str:

@@ -63,7 +63,7 @@ def test_a_row_is_one_command_that_goes_on_where_it_stopped(data: Path, tmp_path
     code, out, err = run(*options, "--fold", 1)
     assert code == 0, err
     folder = tmp_path / "pack-user"
-    assert {path.name for path in folder.iterdir()} == {"user-1", "benchmark.md", "benchmark.json"}
+    assert {path.name for path in folder.iterdir()} == {"user-1", "benchmark.md", "benchmark.json", "report.html"}
     assert "user-1: train: 2/2" in err
     assert "Settings: model.mixtures" not in out and "Settings: steps=2, ways=3" in out
     assert "ONLY 1 OF 3 TRAININGS" in out
@@ -110,9 +110,9 @@ def test_a_grid_is_one_command(data: Path, tmp_path: Path) -> None:
     assert code == 0, err
     folder = tmp_path / "a"
     assert {path.name for path in folder.iterdir()} == {
-        "base-seed0", "no-gate-seed0", "ablation.md", "ablation.json",
+        "base-seed0", "no-gate-seed0", "ablation.md", "ablation.json", "report.html",
     }  # fmt: skip
-    assert "2/2 no-gate-seed0: train: 2/2" in err and "| no gate | `model.activation_aware=false` |" in out
+    assert "2/2 no-gate-seed0: train: 2/2" in err and "| no gate | model.activation_aware=false |" in out
     assert (folder / "ablation.md").read_text().strip() == out.strip()
     assert list(json.loads((folder / "ablation.json").read_text())["figures"]) == ["base", "no gate"]
 

@@ -90,6 +90,8 @@ def test_training_evaluating_and_what_they_leave(data: Path, tmp_path: Path) -> 
     assert code == 0, err
     assert (out_folder / "evaluation.md").read_text().strip() == out.strip()
     assert "myo_cotelallard7" not in out and "| 1 repetition | " in out
+    assert {path.name for path in out_folder.iterdir()} == {"evaluation.md", "evaluation.json", "report.html"}
+    assert (out_folder / "report.html").read_text().startswith("<!DOCTYPE html>")
     result = json.loads((out_folder / "evaluation.json").read_text(), parse_constant=pytest.fail)
     assert result["retrieval"][0]["people"] == sorted(f"myo_readings8/{who}" for who in SHIPPED_HELD_OUT[:2])
 

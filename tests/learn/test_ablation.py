@@ -20,7 +20,17 @@ from myosem_edge.actions.table import load_table
 from myosem_edge.cli.main import main
 from myosem_edge.errors import InputError
 from myosem_edge.learn import runs
-from myosem_edge.learn.ablation import BASE, METRICS, Ablation, Cell, default_grid, read_grid, run_grid, to_markdown
+from myosem_edge.learn.ablation import (
+    BASE,
+    METRICS,
+    Ablation,
+    Cell,
+    default_grid,
+    read_grid,
+    run_grid,
+    to_html,
+    to_markdown,
+)
 from myosem_edge.learn.config import configure
 from myosem_edge.learn.model import ModelConfig
 from myosem_edge.learn.sessions import Session
@@ -144,8 +154,10 @@ def test_the_page_has_every_cell_with_its_differences(done: tuple[Ablation, Path
     text = to_markdown(done[0])
     assert "2 steps, seeds 3, 4, 2 judged people" in text and "nan" not in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + len(CELLS) and "(" not in rows[1].replace("`", "")
-    assert "`model.activation_aware=false`" in rows[2] and rows[2].count("(") == len(METRICS)
+    assert rows[1].startswith("| base |") and "(" not in rows[1]
+    assert rows[2].startswith("| No gate | model.activation_aware=false |") and rows[2].count("(") == len(METRICS)
+    page = to_html(done[0])
+    assert page.count("data:image/png") == len(METRICS) and "model.activation_aware=false" in page
     json.dumps(done[0].to_dict(), allow_nan=False)
 
 
@@ -154,7 +166,9 @@ def test_without_calibration_only_retrieval_is_compared(tmp_path: Path) -> None:
         CELLS[:2], Split("research", "class", 1), people(), TINY, load_catalogue(), load_table(), out=tmp_path
     )
     assert list(result.figures[BASE]) == list(METRICS[:2])
-    assert to_markdown(result).splitlines()[-1].endswith("| - | - |")
+    row = next(line for line in to_markdown(result).splitlines() if line.startswith("| No gate |"))
+    assert row.endswith("| - | - |")
+    assert to_html(result).count("data:image/png") == 2
 
 
 def command(*arguments: object) -> tuple[int, str, str]:

@@ -33,9 +33,9 @@ from myosem_edge.learn.evaluate import FOREIGN_SCALE, PLACEMENTS, RETRIEVERS, ST
 from myosem_edge.learn.evaluation import Evaluation
 from myosem_edge.learn.fewshot import BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot
 from myosem_edge.learn.model import ModelConfig
+from myosem_edge.learn.report import to_markdown
 from myosem_edge.learn.sessions import NO_ACTION, Session
 from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
-from myosem_edge.learn.tables import to_markdown
 from myosem_edge.learn.train import TrainConfig, train
 from tests.learn.conftest import NAMES, made_up_session
 
