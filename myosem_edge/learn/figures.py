@@ -28,7 +28,7 @@ def confusion(title: str, actions: Sequence[str], gallery: Sequence[str], percen
     size = (margin + cell * len(gallery) + 1.0, margin + cell * len(actions) + 0.6)
     figure, axes = _figure(size)
     image = axes.imshow(shares, vmin=0, vmax=100, cmap="Blues", aspect="equal")
-    font = 9 if len(gallery) <= MOST_NUMBERED else 7
+    font = 9 if len(gallery) <= MOST_NUMBERED else 8
     axes.set_xticks(range(len(gallery)), names, rotation=90, fontsize=font)
     axes.set_yticks(range(len(actions)), [_spoken(name) for name in actions], fontsize=font)
     if len(gallery) <= MOST_NUMBERED:
@@ -46,7 +46,7 @@ def confusion(title: str, actions: Sequence[str], gallery: Sequence[str], percen
 
 
 def landscape(title: str, found: Landscape) -> Image:
-    """Executions as dots, descriptions as numbered discs in the colour of their action."""
+    """Executions as dots, descriptions as numbered discs in the colour of their action; the legend has the numbers."""
     names = list(found.landmarks)
     rows = max(1, -(-len(names) // 24))
     figure, axes = _figure((6.2 + 2.1 * rows, 5.4))
@@ -54,7 +54,7 @@ def landscape(title: str, found: Landscape) -> Image:
     points, actions = np.asarray(found.points).reshape(-1, 2), np.asarray(found.actions)
     for number, name in enumerate(names):
         own = actions == name
-        axes.scatter(*points[own].T, s=9, color=colours[number], alpha=0.45, linewidths=0)
+        axes.scatter(*points[own].T, s=13, color=colours[number], alpha=0.6, linewidths=0)
     for number, name in enumerate(names):
         x, y = found.landmarks[name]
         axes.scatter(x, y, s=150, color=colours[number], edgecolors="black", linewidths=1.0, zorder=3)
@@ -67,7 +67,7 @@ def landscape(title: str, found: Landscape) -> Image:
     axes.set_ylabel(f"second principal axis ({100 * found.explained[1]:.0f} %)")
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside right upper", fontsize=8, ncols=rows, frameon=False, title="action and its description")
+    figure.legend(loc="outside right upper", fontsize=8, ncols=rows, frameon=False)
     return _png(figure)
 
 
@@ -120,6 +120,7 @@ def budgets(title: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], h
         means = [p.mean for p in points]
         axes.errorbar(place, means, yerr=error, color=colour, marker=marker, capsize=3, label=head)
     axes.set_xticks(range(len(rows)), [_wrapped(name) for name in rows], fontsize=9)
+    axes.set_xlim(-0.4, len(rows) - 0.6)
     axes.set_ylabel("percent right per hop")
     axes.set_title(title, fontsize=10)
     axes.grid(axis="y", alpha=0.3)
