@@ -275,7 +275,8 @@ def _galleries(present: list[int], everything: list[int], seen: set[int]) -> lis
     known = [a for a in present if a in seen]
     if not known:
         everything = sorted({*unseen, *seen})
-        return [Gallery(UNSEEN_ALONE, unseen, unseen), Gallery(UNSEEN_AMONG_ALL, everything, unseen)]
+        alone = [Gallery(UNSEEN_ALONE, unseen, unseen)] if len(unseen) > 1 else []  # one alone is always right
+        return [*alone, Gallery(UNSEEN_AMONG_ALL, everything, unseen)]
     galleries = [Gallery(SHOWN, present, present)]
     if everything != present:
         galleries.append(Gallery(ALL_JUDGED, everything, present))
