@@ -16,7 +16,7 @@ from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.errors import InputError
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.days import across_days
-from myosem_edge.learn.embed import Embedded, Encode, embed, mean_by_execution, torch_encode, worn_shift
+from myosem_edge.learn.embed import SETTLE_FRAMES, Embedded, Encode, embed, mean_by_execution, torch_encode, worn_shift
 from myosem_edge.learn.evaluation import Evaluation, Retrieval
 from myosem_edge.learn.fewshot import BUDGETS, few_shot
 from myosem_edge.learn.landscape import landscape_of
@@ -154,11 +154,14 @@ class _Judge:
         tables = [_Table(dataset, gallery, people, self.ids, self.groups) for gallery in galleries]
         bins = {name: Bins() for name in self.placements}
         means: list[tuple[np.ndarray, np.ndarray]] = []
+        turning = all(
+            self._can_be_turned(session) for session in sessions
+        )  # all or none, so that means are of the same
         for number, session in enumerate(sessions):
             self.progress(f"retrieval {dataset}", number + 1, len(sessions))
             for name, placement in self.placements.items():
-                if placement.ring and session.montage.layout != "ring":
-                    continue  # electrodes with places of their own cannot be worn rotated
+                if placement.ring and not turning:
+                    continue
                 repetitions = {min(_repetitions(session))}
                 shift = worn_shift(session, self.trained, self.ids, repetitions) if placement.ring else 0
                 scale = None if placement.own_scale else self.foreign_scale
@@ -173,6 +176,16 @@ class _Judge:
         result.reliability[dataset] = {name: each.curve() for name, each in bins.items() if each.people}
         result.landscape[dataset] = landscape_of(means, self.prototypes, galleries[0].rows, self.ids)
         return [table.retrieval() for table in tables]
+
+    def _can_be_turned(self, session: Session) -> bool:
+        """Whether the ring's rotation can be found: not where electrodes have places of their own, nor from actions
+        that no template knows.
+        """
+        first = min(_repetitions(session))
+        shown = {
+            self.ids[a] for clip in session.clips for a in np.unique(clip.action[clip.repetition == first]) if a >= 0
+        }
+        return session.montage.layout == "ring" and not shown.isdisjoint(self.trained.ring_templates)
 
 
 class _Table:
@@ -239,7 +252,8 @@ class _Table:
 
 
 def _labelled(sessions: Sequence[Session]) -> list[Session]:
-    return [s for s in sessions if any((clip.action >= 0).any() for clip in s.clips)]
+    """Those with a hop that is judged at all."""
+    return [s for s in sessions if any((clip.action[SETTLE_FRAMES:] >= 0).any() for clip in s.clips)]
 
 
 def _actions(sessions: Sequence[Session]) -> list[int]:
@@ -261,7 +275,8 @@ def _galleries(present: list[int], everything: list[int], seen: set[int]) -> lis
     known = [a for a in present if a in seen]
     if not known:
         everything = sorted({*unseen, *seen})
-        return [Gallery(UNSEEN_ALONE, unseen, unseen), Gallery(UNSEEN_AMONG_ALL, everything, unseen)]
+        alone = [Gallery(UNSEEN_ALONE, unseen, unseen)] if len(unseen) > 1 else []  # one alone is always right
+        return [*alone, Gallery(UNSEEN_AMONG_ALL, everything, unseen)]
     galleries = [Gallery(SHOWN, present, present)]
     if everything != present:
         galleries.append(Gallery(ALL_JUDGED, everything, present))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from myosem_edge.learn.datasets import DATASETS
 from myosem_edge.learn.rows import ROWS, missing_data
 from tests.conftest import shared_data
 
+PACKS = os.environ.get("MYOSEM_DATA")
 TINY = [
     part
     for setting in ("steps=2", "ways=3", "queries=1", "episodes=2", "model.width=16", "model.mixtures=8")
@@ -119,10 +121,12 @@ def test_a_grid_is_one_command(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.training
 @pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("pack-")])
-def test_a_published_row_end_to_end(name: str, tmp_path: Path) -> None:
+def test_a_published_row_end_to_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs as soon as loader and data are there; three steps, so that only the way is tested."""
     if absent := [dataset for dataset in ROWS[name].datasets if dataset not in DATASETS]:
         pytest.skip(f"no loader for {', '.join(absent)} yet")
+    if PACKS:
+        monkeypatch.setenv("MYOSEM_DATA", PACKS)
     folder = shared_data("myo_readings8").parent
     if missing := missing_data(ROWS[name], folder):
         pytest.skip(f"not in the folder of packs: {', '.join(missing)}")

@@ -309,6 +309,25 @@ def test_electrodes_without_a_ring_are_never_turned(trained: Trained) -> None:
     assert list(found.retrieval[0].values) == ["as worn"]
 
 
+def test_a_session_that_is_over_before_it_is_judged_is_left_out(trained: Trained) -> None:
+    sessions = people()
+    short = sessions[-1]
+    for clip in short.clips:
+        clip.action[SETTLE_FRAMES:] = NO_ACTION
+    found = evaluate(trained, SPLIT, sessions, CATALOGUE, load_table(), budgets=())
+    assert found.retrieval[0].people == (sessions[-2].person,)
+
+
+def test_no_ring_is_found_from_actions_that_were_never_trained_on(trained: Trained) -> None:
+    """Only unseen actions are judged here, and none of them has a template."""
+    sessions = [made_up_session(i, 5, f"s{i}", "myo_readings8", (*NAMES, "forearm_pronation")) for i in range(3)]
+    found = evaluate(trained, Split("research", "action", 0), sessions, CATALOGUE, load_table(), budgets=())
+    assert [r.judged for r in found.retrieval] == [("forearm_pronation",)]
+    assert all(list(r.values) == ["as worn"] for r in found.retrieval)
+    assert list(found.reliability["myo_readings8"]) == ["as worn"]
+    to_markdown(found)
+
+
 def test_later_days_are_judged_with_the_old_calibration_and_a_new_one(trained: Trained) -> None:
     split = Split("research", "days")
     sessions = [
