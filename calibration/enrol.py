@@ -72,9 +72,22 @@ def encode_both(model: Model, data: Labelled, fit: Fit, backend: str) -> tuple[E
 
 
 def fit_electrodes(model: Model, data: Labelled, mirrored: bool) -> tuple[Fit, float]:
-    """Input scale (every action the same weight) and ring rotation from labelled hops alone."""
+    """Input scale (every action the same weight) and ring rotation from labelled hops alone.
+
+    Raises:
+        InputError: an action has too few usable hops, or the samples are not finite.
+    """
     if not np.isfinite(data.samples).all():
         raise InputError("the calibration recording holds values that are not finite")
+    counts = _hops(data)
+    for name, count in counts.items():
+        if count < MIN_HOPS:
+            raise InputError(
+                f"too little usable signal of '{name}'",
+                found=f"{count} hops",
+                expected=f"at least {MIN_HOPS}",
+                todo="Repeat this action",
+            )
     size = model.filter.frame_samples
     worn = data.samples[:, ring_order(data.samples.shape[1], 0, mirrored)]
     filtered = model.filter.whole(worn.astype(np.float64))
@@ -101,15 +114,6 @@ def enrol_encoded(
     hops = min(len(as_is), len(data.action))
     labels, repetition = data.action[:hops], data.repetition[:hops]
     keep = np.flatnonzero(labels != NONE)
-    counts = {name: int((labels == k).sum()) for k, name in enumerate(data.actions)}
-    for name, count in counts.items():
-        if count < MIN_HOPS:
-            raise InputError(
-                f"too little usable signal of '{name}'",
-                found=f"{count} hops",
-                expected=f"at least {MIN_HOPS}",
-                todo="Repeat this action",
-            )
     h, rms = as_is.h[keep].astype(np.float64), as_is.rms[keep]
     y, r, classes = labels[keep], repetition[keep], len(data.actions)
     rest = data.actions.index(REST) if REST in data.actions else None
@@ -128,7 +132,12 @@ def enrol_encoded(
     gaps = heads["h"].distances(heads["h"].means[:classes]) + np.diag(np.full(classes, np.inf))
     a, b = np.unravel_index(int(gaps.argmin()), gaps.shape)
     closest = (data.actions[int(a)], data.actions[int(b)])
-    return enrolment, EnrolmentReport(fit.shift, clarity, closest, float(gaps[a, b]), counts)
+    return enrolment, EnrolmentReport(fit.shift, clarity, closest, float(gaps[a, b]), _hops(data, hops))
+
+
+def _hops(data: Labelled, most: int | None = None) -> dict[str, int]:
+    """Usable hops of every action."""
+    return {name: int((data.action[:most] == k).sum()) for k, name in enumerate(data.actions)}
 
 
 def _typical_distance(h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int) -> float:
