@@ -170,7 +170,10 @@ def test_nothing_behind_the_board_side_needs_a_training_package(place: str) -> N
 
 # Paraphrases judge the space of descriptions. Whoever learns from them has nothing left to be judged by.
 READERS_OF_PARAPHRASES = {"myosem_edge.cli.actions", "myosem_edge.cli.vocabulary"}
-JUDGES = ("myosem_edge.learn.vocabulary", "myosem_edge.actions.paraphrases")
+JUDGES = (
+    "myosem_edge.actions.paraphrases",
+    *(f"myosem_edge.learn.vocabulary{part}" for part in ("", "_emg", "_report", "_text")),
+)
 
 
 def test_paraphrases_are_read_by_those_who_judge_and_by_nobody_else() -> None:

@@ -41,6 +41,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "actions": Entry("myosem_edge.cli.actions:actions", "The action catalogue and its descriptions."),
         "train": Entry("myosem_edge.cli.learn:train", "Train a teacher on recordings and descriptions."),
         "evaluate": Entry("myosem_edge.cli.learn:evaluate", "Measure retrieval on recordings kept apart."),
+        "vocabulary": Entry("myosem_edge.cli.vocabulary:vocabulary", "Measure what free text finds."),
         "query": Entry("myosem_edge.cli.learn:query", "Search actions by EMG, or EMG by a description."),
         "export": Entry("myosem_edge.cli.export:export", "Distil, quantise and sign a bundle."),
     },

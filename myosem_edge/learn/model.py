@@ -38,6 +38,7 @@ class ModelConfig:
     semantic_queries: bool = True
     query_frames: int = 8  # how far back a semantic query may look
     text_width: int = 384
+    text_whitening: float = 0.0  # how far the projection starts from ignoring how the views of one action differ
 
     @property
     def receptive_frames(self) -> int:
@@ -163,17 +164,39 @@ class DescriptionProjection(nn.Module):
     """Centred sentence embeddings (actions, views, text) -> unit prototypes (actions, embedding).
 
     Starts as the principal axes of each view's texts and may only drift from there: a projection that is free to move
-    favours the actions seen in training over all others.
+    favours the actions seen in training over all others. With `whitening` (0 to below 1) the axes are found, and
+    applied, after dividing by the scatter of one action's views about their mean, which tells the style of a view and
+    nothing about the action (within-class covariance normalisation, Hatch et al. 2006); the rest of the metric stays
+    round.
     """
 
-    def __init__(self, table: Tensor, embedding: int) -> None:
+    def __init__(self, table: Tensor, embedding: int, whitening: float = 0.0) -> None:
         super().__init__()
         views, size = table.shape[1], embedding // table.shape[1]
-        axes = [torch.linalg.svd(table[:, v] - table[:, v].mean(0), full_matrices=True).Vh[:size] for v in range(views)]
-        self.matrix = nn.Parameter(torch.stack(axes))  # (views, size, text)
+        metric = within_metric(table, whitening)
+        white = table @ metric
+        axes = [torch.linalg.svd(white[:, v] - white[:, v].mean(0), full_matrices=True).Vh[:size] for v in range(views)]
+        matrix = torch.stack(axes) @ metric
+        self.matrix = nn.Parameter(matrix / matrix.norm(dim=-1).mean())  # (views, size, text)
 
     def forward(self, table: Tensor, view_weights: Tensor) -> Tensor:
         return weigh_views(torch.einsum("avt,vet->ave", table, self.matrix), view_weights)
+
+
+def within_metric(table: Tensor, whitening: float) -> Tensor:
+    """Symmetric map (text, text) that shrinks the directions in which the views of one action differ.
+
+    Inverse square root of `whitening` times their scatter plus the rest of its mean variance in every direction.
+    """
+    size = table.shape[-1]
+    if not whitening:
+        return torch.eye(size)
+    # In doubles: the scatter has fewer dimensions than the space and its small eigenvalues are rounding.
+    apart = (table - table.mean(dim=1, keepdim=True)).flatten(0, 1).double()
+    scatter = apart.T @ apart / len(apart)
+    mean_variance = scatter.diagonal().mean()
+    values, vectors = torch.linalg.eigh(whitening * scatter + (1 - whitening) * mean_variance * torch.eye(size))
+    return ((vectors * values.rsqrt()) @ vectors.T).to(table.dtype)
 
 
 def weigh_views(parts: Tensor, view_weights: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 from myosem_edge.learn.batches import AugmentConfig, Sampler
 from myosem_edge.learn.checkpoint import Trained, read_tensors
+from myosem_edge.learn.hidden import hide_actions
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
 from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig
 from myosem_edge.learn.sessions import Session
@@ -48,6 +49,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     episodic_weight: float = 1.0
     text_weight: float = 0.4
+    hidden_actions: str = ""  # ids with commas between them: never learnt, whatever the split (see learn/hidden.py)
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
@@ -111,6 +113,8 @@ def train(
         raise InputError("no session to train on", todo="Check the subjects and data sets that were chosen")
     if config.ways < 2 and config.episodic_weight:
         raise InputError("an episode needs at least two actions", found=config.ways)
+    if config.hidden_actions:
+        sessions = hide_actions(sessions, config.hidden_actions, catalogue)
     templates = align_sessions(sessions, catalogue)
     torch.manual_seed(config.seed)
     raw = torch.from_numpy(table.vectors)
@@ -118,7 +122,7 @@ def train(
     text_mean = raw[seen].mean(dim=0)
     centred = (raw - text_mean).to(device)
     encoder = Encoder(config.model).to(device)
-    projection = DescriptionProjection(raw - text_mean, config.model.embedding).to(device)
+    projection = DescriptionProjection(raw - text_mean, config.model.embedding, config.model.text_whitening).to(device)
     ridge, log_scale = EpisodicRidge().to(device), nn.Parameter(torch.tensor(2.5, device=device))
     groups = [
         {"params": [*encoder.parameters(), *ridge.parameters(), log_scale], "rate": 1.0},
