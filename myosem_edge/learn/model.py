@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -197,6 +198,18 @@ def within_metric(table: Tensor, whitening: float) -> Tensor:
     mean_variance = scatter.diagonal().mean()
     values, vectors = torch.linalg.eigh(whitening * scatter + (1 - whitening) * mean_variance * torch.eye(size))
     return ((vectors * values.rsqrt()) @ vectors.T).to(table.dtype)
+
+
+def spoken(table: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """Centred texts (actions, views, text), of which a share, drawn anew, is said in one sentence as a user would:
+    any one of the action's views stands in the place of all.
+    """
+    if not share:
+        return table
+    actions, views = table.shape[:2]
+    one = np.repeat(rng.integers(views, size=(actions, 1)), views, axis=1)
+    view = np.where(rng.random((actions, 1)) < share, one, np.arange(views))
+    return table[torch.arange(actions)[:, None], torch.from_numpy(view)]
 
 
 def weigh_views(parts: Tensor, view_weights: Tensor) -> Tensor:

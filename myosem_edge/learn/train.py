@@ -27,7 +27,7 @@ from myosem_edge.learn.batches import AugmentConfig, Sampler
 from myosem_edge.learn.checkpoint import Trained, read_tensors
 from myosem_edge.learn.hidden import hide_actions
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, spoken
 from myosem_edge.learn.sessions import Session
 
 
@@ -49,6 +49,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     episodic_weight: float = 1.0
     text_weight: float = 0.4
+    spoken_share: float = 0.0  # of the descriptions of a step: one of their sentences stands in every view's place
     hidden_actions: str = ""  # ids with commas between them: never learnt, whatever the split (see learn/hidden.py)
     checkpoint_every: int = 100
 
@@ -193,7 +194,7 @@ def _step_losses(
     frames = rng.permutation(12)[: config.judged_frames] - 12  # the others only warm the filters up
     h, z = h[:, frames], z[:, frames]
     labels = rows[:, :, None, None].expand(episodes, ways, repetitions, len(frames))
-    prototypes = projection(texts, encoder.view_weights)
+    prototypes = projection(spoken(texts, config.spoken_share, rng), encoder.view_weights)
     text = contrastive_loss(z.flatten(0, 1), labels.flatten(), prototypes, log_scale.exp())
     with torch.no_grad():
         recall = (z.flatten(0, 1) @ prototypes.T).argmax(1).eq(labels.flatten()).float().mean()

@@ -32,7 +32,15 @@ from myosem_edge.learn.vocabulary_emg import (
     retrieve,
     wear,
 )
-from myosem_edge.learn.vocabulary_text import AntonymPair, TextRetrieval, antonym_pairs, placements, text_retrieval
+from myosem_edge.learn.vocabulary_text import (
+    AntonymPair,
+    SynonymGroup,
+    TextRetrieval,
+    antonym_pairs,
+    placements,
+    synonym_groups,
+    text_retrieval,
+)
 
 CATALOGUE, NAME, ONE, FIVE = "catalogue, four views", "catalogue, name alone", "one paraphrase", "five paraphrases"
 COMPOSED = "composed of its parts"
@@ -60,6 +68,7 @@ class Vocabulary:
     placements: dict[str, dict[str, float]]
     text: list[TextRetrieval]
     antonyms: list[AntonymPair]
+    groups: list[SynonymGroup]
     retrieval: list[Retrieval] = field(default_factory=list)
     confusion: list[Confusion] = field(default_factory=list)
     composition: list[Retrieval] = field(default_factory=list)
@@ -73,6 +82,7 @@ class Vocabulary:
             "placements": self.placements,
             "text": [t.to_dict() for t in self.text],
             "antonyms": [a.to_dict() for a in self.antonyms],
+            "groups": [g.to_dict() for g in self.groups],
             "retrieval": [r.to_dict() for r in self.retrieval],
             "confusion": [asdict(c) for c in self.confusion],
             "composition": [r.to_dict() for r in self.composition],
@@ -118,6 +128,7 @@ def measure_vocabulary(
         placements(trained, table),
         text_retrieval(trained, catalogue, table, paraphrases, seen),
         antonym_pairs(trained, catalogue, table, seen),
+        synonym_groups(trained, catalogue, table),
     )
     if inner is not None:
         result.stacking = choose_stacking(inner, trained, sessions, catalogue, table, progress)
@@ -229,11 +240,22 @@ def _judge(result: Vocabulary, dataset: str, worn: Sequence[Worn], catalogue: Ca
         if (parts := catalogue[catalogue.ids[a]].composed_of) and all(part in result.actions for part in parts)
     ]
     if len(compounds) > 1:
-        made = {name: wordings[name] for name in (CATALOGUE, COMPOSED, ONE)}
+        made = _of_untrained(wordings, (CATALOGUE, COMPOSED, ONE), untrained)
         for gallery in (compounds, present):
             result.composition.append(retrieve(dataset, worn, gallery, compounds, catalogue.ids, made))
     if trained and untrained:
         named = (CATALOGUE, ONE, *((COMPOSED,) if compounds else ()))
-        made = {name: wordings[name] for name in named}
+        made = _of_untrained(wordings, named, untrained)
         constant = None if result.stacking is None else result.stacking.constant
         result.generalised.append(generalise(dataset, worn, trained, untrained, catalogue.ids, made, constant))
+
+
+def _of_untrained(wordings: Wordings, names: Sequence[str], untrained: list[int]) -> Wordings:
+    """Those wordings for the untrained actions alone: trained ones keep the catalogue's texts they were trained on."""
+    (own,) = wordings[CATALOGUE]
+    made: Wordings = {}
+    for name in names:
+        made[name] = [own.copy() for _ in wordings[name]]
+        for mixed, prototypes in zip(made[name], wordings[name], strict=True):
+            mixed[untrained] = prototypes[untrained]
+    return made

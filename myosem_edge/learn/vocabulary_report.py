@@ -28,6 +28,9 @@ def to_markdown(v: Vocabulary) -> str:
     rows = [[name, *(f"{m[k]:.1f}" for k in ("R@1", "R@5", "MRR"))] for name, m in v.placements.items()]
     lines += _table(("place", "R@1", "R@5", "MRR"), rows)
     lines += _antonyms(v.antonyms)
+    rows = [[", ".join(g.actions), *(f"{x:.2f}" for x in (g.raw, g.centred, g.projected))] for g in v.groups]
+    lines += ["**Near-synonyms**, mean cosine of two descriptions of a group", ""]
+    lines += _table(("group", "raw", "centred", "projected"), rows)
     for r in v.retrieval:
         lines += _retrieval(r, "Retrieval")
     for c in v.confusion:

@@ -55,6 +55,20 @@ class AntonymPair:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class SynonymGroup:
+    """Mean cosine of two different actions of one semantic group, as for `AntonymPair`."""
+
+    group: str
+    actions: tuple[str, ...]
+    raw: float
+    centred: float
+    projected: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 def text_retrieval(
     trained: Trained,
     catalogue: Catalogue,
@@ -81,17 +95,38 @@ def antonym_pairs(
     trained: Trained, catalogue: Catalogue, table: DescriptionTable, seen: Collection[str]
 ) -> list[AntonymPair]:
     """Every pair of antonyms of the catalogue, in its order."""
+    cosines = _cosines(trained, table)
+    row = {action: k for k, action in enumerate(table.ids)}
+    return [
+        AntonymPair(
+            (action.id, action.antonym),
+            len({action.id, action.antonym} & {*seen}),
+            *(float(c[row[action.id], row[action.antonym]]) for c in cosines),
+        )
+        for action in catalogue.actions.values()
+        if action.antonym and row[action.id] < row[action.antonym]
+    ]
+
+
+def synonym_groups(trained: Trained, catalogue: Catalogue, table: DescriptionTable) -> list[SynonymGroup]:
+    """Every group of the catalogue with at least two actions, in its order."""
+    cosines = _cosines(trained, table)
+    groups = []
+    for group in catalogue.groups:
+        actions = tuple(action.id for action in catalogue.actions.values() if action.group == group)
+        rows = [table.ids.index(action) for action in actions]
+        if len(rows) > 1:
+            apart = np.triu_indices(len(rows), 1)
+            groups.append(SynonymGroup(group, actions, *(float(c[np.ix_(rows, rows)][apart].mean()) for c in cosines)))
+    return groups
+
+
+def _cosines(trained: Trained, table: DescriptionTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every two actions: raw texts, centred ones (both mean over the views), prototypes. Each (actions, actions)."""
     prototypes = trained.prototypes(table).numpy()
     centred = _unit(table.vectors - trained.text_mean.numpy())
-    row = {action: k for k, action in enumerate(table.ids)}
-    pairs = []
-    for action in catalogue.actions.values():
-        if action.antonym and row[action.id] < row[action.antonym]:
-            a, b = row[action.id], row[action.antonym]
-            raw, middle = (float((v[a] * v[b]).sum(-1).mean()) for v in (table.vectors, centred))
-            both = (action.id, action.antonym)
-            pairs.append(AntonymPair(both, len({*both} & {*seen}), raw, middle, float(prototypes[a] @ prototypes[b])))
-    return pairs
+    raw, middle = (np.einsum("avt,bvt->ab", v, v) / v.shape[1] for v in (table.vectors, centred))
+    return raw, middle, prototypes @ prototypes.T
 
 
 def placements(trained: Trained, table: DescriptionTable) -> dict[str, dict[str, float]]:

@@ -163,6 +163,15 @@ class TestSentences:
         assert pair.centred < pair.raw and pair.trained == 2
         assert pairs["fist", "hand_open"].trained == 1
 
+    def test_groups_are_those_of_the_catalogue(self, result: vocabulary.Vocabulary) -> None:
+        groups = {group.group: group for group in result.groups}
+        assert groups["pronation"].actions == ("forearm_pronation", "forearm_pronation_little_finger_axis")
+        a, b = load_table().select(groups["pronation"].actions)
+        assert groups["pronation"].raw == pytest.approx(float((a * b).sum(-1).mean()), abs=1e-6)
+        assert all(
+            set(g.actions) == {g.actions[0], *CATALOGUE_OF_ACTIONS.neighbours(g.actions[0])} for g in result.groups
+        )
+
     def test_the_place_of_a_sentence_is_measured_without_a_paraphrase(self, trained: Trained) -> None:
         """A catalogue in which all views of an action are one sentence must be found whatever the place."""
         table = load_table()
@@ -229,6 +238,14 @@ class TestEmg:
         total = prototypes[a] + prototypes[b]
         np.testing.assert_allclose(composed[whole], total / np.linalg.norm(total))
         np.testing.assert_array_equal(composed[a], prototypes[a])
+
+    def test_trained_actions_keep_the_texts_they_were_trained_on(self) -> None:
+        own, said = np.zeros((3, 2)), np.ones((3, 2))
+        wordings = {CATALOGUE: [own], ONE: [said, 2 * said]}
+        first, second = vocabulary._of_untrained(wordings, (ONE,), [1])[ONE]
+        np.testing.assert_array_equal(first, [[0, 0], [1, 1], [0, 0]])
+        np.testing.assert_array_equal(second, [[0, 0], [2, 2], [0, 0]])
+        assert (said == 1).all() and (own == 0).all()
 
 
 class TestStacking:
