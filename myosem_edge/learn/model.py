@@ -39,7 +39,7 @@ class ModelConfig:
     semantic_queries: bool = True
     query_frames: int = 8  # how far back a semantic query may look
     text_width: int = 384
-    text_whitening: float = 0.0  # how far the projection starts from ignoring how the views of one action differ
+    text_whitening: float = 0.2  # how far the projection starts from ignoring how the views of one action differ
 
     @property
     def receptive_frames(self) -> int:

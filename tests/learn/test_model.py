@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 import torch
 
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, weigh_views, within_metric
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, spoken, weigh_views, within_metric
 
 CONFIGS = {
     "default": ModelConfig(width=32, mixtures=8, filters=3),
@@ -108,3 +108,22 @@ def test_a_whitened_projection_starts_where_the_actions_are() -> None:
     assert plain[:, 0, 1].abs().min() > 0.9 > 0.5 > plain[:, 0, 0].abs().max()
     assert (white[:, :, 0].norm(dim=1) > white[:, :, 1].norm(dim=1)).all()
     assert white.norm(dim=-1).mean() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_spoken_description_is_one_of_its_sentences_in_every_place() -> None:
+    table = torch.arange(50 * 4, dtype=torch.float32).reshape(50, 4, 1).expand(-1, -1, 3)
+    rng = np.random.default_rng(0)
+    said = spoken(table, 0.5, rng)[..., 0]
+    one = (said == said[:, :1]).all(dim=1)
+    assert 10 < one.sum() < 40
+    assert torch.equal(said[~one], table[~one, :, 0])
+    assert all(row[0] in own for row, own in zip(said[one].tolist(), table[one, :, 0].tolist(), strict=True))
+    assert len({int(row[0]) % 4 for row in said[one]}) == 4
+    assert torch.equal(spoken(table, 0.0, rng), table)
+
+
+def test_nothing_is_drawn_where_nothing_is_spoken() -> None:
+    """Runs without it must stay the runs that they were."""
+    rng = np.random.default_rng(0)
+    spoken(torch.zeros(2, 4, 3), 0.0, rng)
+    assert rng.integers(1000) == np.random.default_rng(0).integers(1000)
