@@ -6,21 +6,25 @@ printed is a figure of what the wearer gets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from myosem_edge.calibration.heads import fit_lda
+from myosem_edge.calibration.heads import SHRINKAGES, fit_heads, fit_lda
 from myosem_edge.calibration.ring import activity_map, best_shift
 from myosem_edge.errors import InputError
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Encoded, Fit
-from myosem_edge.runtime.match import Enrolment
+from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.signal.montage import input_scale, ring_order
 
 REST = "rest"
 MIN_HOPS = 20  # half a second of an action is the least a discriminant can be fitted on
 NONE = -1
+TEXT_WEIGHT = 4.0  # of the descriptions after one repetition; divided by the number of repetitions
+# Nobody lets go completely at a prompt. The same rest at half its level is a second picture of rest, or a wearer who
+# relaxes further would look like whatever weak action lies in that direction.
+RELAXED_LEVEL = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,33 @@ def enrol(
         InputError: an action has too few usable hops, or the samples are not finite.
     """
     fit, clarity = fit_electrodes(model, data, mirrored)
-    return enrol_encoded(model.encoder(fit, backend).whole(data.samples), data, fit, clarity)
+    return enrol_encoded(encode_both(model, data, fit, backend), data, fit, clarity)
+
+
+def encode_both(model: Model, data: Labelled, fit: Fit, backend: str) -> tuple[Encoded, Encoded]:
+    """The stream as it is and at RELAXED_LEVEL of its level."""
+    relaxed = replace(fit, scale=fit.scale / RELAXED_LEVEL)
+    as_is, half = (model.encoder(f, backend).whole(data.samples) for f in (fit, relaxed))
+    return as_is, half
 
 
 def fit_electrodes(model: Model, data: Labelled, mirrored: bool) -> tuple[Fit, float]:
-    """Input scale (every action the same weight) and ring rotation from labelled hops alone."""
+    """Input scale (every action the same weight) and ring rotation from labelled hops alone.
+
+    Raises:
+        InputError: an action has too few usable hops, or the samples are not finite.
+    """
     if not np.isfinite(data.samples).all():
         raise InputError("the calibration recording holds values that are not finite")
+    counts = _hops(data)
+    for name, count in counts.items():
+        if count < MIN_HOPS:
+            raise InputError(
+                f"too little usable signal of '{name}'",
+                found=f"{count} hops",
+                expected=f"at least {MIN_HOPS}",
+                todo="Repeat this action",
+            )
     size = model.filter.frame_samples
     worn = data.samples[:, ring_order(data.samples.shape[1], 0, mirrored)]
     filtered = model.filter.whole(worn.astype(np.float64))
@@ -82,31 +106,38 @@ def fit_electrodes(model: Model, data: Labelled, mirrored: bool) -> tuple[Fit, f
     return Fit(mirrored, shift, scale), clarity
 
 
-def enrol_encoded(encoded: Encoded, data: Labelled, fit: Fit, clarity: float) -> tuple[Enrolment, EnrolmentReport]:
-    """The second half of `enrol`, for callers that have encoded the stream already with this fit."""
-    hops = min(len(encoded), len(data.action))
+def enrol_encoded(
+    encoded: tuple[Encoded, Encoded], data: Labelled, fit: Fit, clarity: float
+) -> tuple[Enrolment, EnrolmentReport]:
+    """The second half of `enrol`, for callers that have encoded the stream already with this fit: as `encode_both`."""
+    as_is, relaxed = encoded
+    hops = min(len(as_is), len(data.action))
     labels, repetition = data.action[:hops], data.repetition[:hops]
     keep = np.flatnonzero(labels != NONE)
-    counts = {name: int((labels == k).sum()) for k, name in enumerate(data.actions)}
-    for name, count in counts.items():
-        if count < MIN_HOPS:
-            raise InputError(
-                f"too little usable signal of '{name}'",
-                found=f"{count} hops",
-                expected=f"at least {MIN_HOPS}",
-                todo="Repeat this action",
-            )
-    h, logs, rms = encoded.h[keep].astype(np.float64), encoded.log_features[keep], encoded.rms[keep]
+    h, rms = as_is.h[keep].astype(np.float64), as_is.rms[keep]
     y, r, classes = labels[keep], repetition[keep], len(data.actions)
-    head_h, head_log = fit_lda(h, y, classes), fit_lda(logs, y, classes)
     rest = data.actions.index(REST) if REST in data.actions else None
+    shown = {name: getattr(as_is, name)[keep] for name in HEADS}
+    rows, owners = y, ()
+    if rest is not None:
+        again = keep[y == rest]
+        shown = {name: np.concatenate((x, getattr(relaxed, name)[again])) for name, x in shown.items()}
+        rows, owners = np.concatenate((y, np.full(len(again), classes))), (*range(classes), rest)
+    heads = fit_heads(shown, rows, owners)
     rest_rms = float(np.median(rms[y == rest])) if rest is not None else 0.0
     active = tuple(float(np.percentile(rms[y == k], 75)) for k in range(classes))
-    enrolment = Enrolment(fit, data.actions, head_h, head_log, _typical_distance(h, y, r, classes), rest_rms, active)
-    gaps = head_h.distances(head_h.means) + np.diag(np.full(classes, np.inf))
+    text_weight = TEXT_WEIGHT / max(1.0, float(np.median([len(np.unique(r[y == k])) for k in range(classes)])))
+    typical = _typical_distance(h, y, r, classes)
+    enrolment = Enrolment(fit, data.actions, heads, text_weight, typical, rest_rms, active)
+    gaps = heads["h"].distances(heads["h"].means[:classes]) + np.diag(np.full(classes, np.inf))
     a, b = np.unravel_index(int(gaps.argmin()), gaps.shape)
     closest = (data.actions[int(a)], data.actions[int(b)])
-    return enrolment, EnrolmentReport(fit.shift, clarity, closest, float(gaps[a, b]), counts)
+    return enrolment, EnrolmentReport(fit.shift, clarity, closest, float(gaps[a, b]), _hops(data, hops))
+
+
+def _hops(data: Labelled, most: int | None = None) -> dict[str, int]:
+    """Usable hops of every action."""
+    return {name: int((data.action[:most] == k).sum()) for k, name in enumerate(data.actions)}
 
 
 def _typical_distance(h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int) -> float:
@@ -127,6 +158,8 @@ def _typical_distance(h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int)
     found = []
     for held in folds:
         if len(np.unique(y[~held])) == classes and held.any():
-            distance = fit_lda(h[~held], y[~held], classes).distances(h[held])
+            shrinkage, sphere = SHRINKAGES["h"]
+            head = fit_lda(h[~held], y[~held], classes, shrinkage, sphere=sphere)
+            distance = head.distances(h[held])
             found.append(distance[np.arange(held.sum()), y[held]])
     return float(np.median(np.concatenate(found))) if found else float(h.shape[1])

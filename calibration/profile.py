@@ -22,17 +22,18 @@ from safetensors.numpy import save as save_tensors
 
 from myosem_edge import __version__
 from myosem_edge.bundle import Bundle
-from myosem_edge.calibration.enrol import EnrolmentReport
+from myosem_edge.calibration.enrol import REST, TEXT_WEIGHT, EnrolmentReport
 from myosem_edge.calibration.migrations import migrate
 from myosem_edge.errors import ProfileError
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Fit
 from myosem_edge.runtime.match import Enrolment
+from myosem_edge.signal.covariance import MOST_CHANNELS
 from myosem_edge.signal.montage import Montage
 
 MAGIC = b"MYOPROF1"
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 8 * 1024 * 1024  # two discriminants of 4096 features would not fit; shipped ones have below 300
 MAX_HEADER_BYTES = 64 * 1024
 MIN_SCALE, MAX_SCALE = 0.01, 1000.0  # RMS of a contraction in the front end's unit: below is no electrode, above no arm
@@ -42,10 +43,10 @@ RIGHT, LEFT = "right", "left"
 
 _ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_TENSORS = ("scale", "active_rms", "h.means", "h.precision", "log.means", "log.precision")
+_PARTS = ("means", "precision")
 _KEYS = frozenset({
     "schema", "front_end", "montage", "side", "bundle_sha256", "bundle_name", "created", "tool_version", "actions",
-    "ring_shift", "typical_distance", "rest_rms", "report", "notes",
+    "ring_shift", "text_weight", "typical_distance", "rest_rms", "report", "notes",
 })  # fmt: skip
 _REPORT_KEYS = frozenset({"ring_clarity", "closest", "separation", "hops"})
 _MONTAGE_KEYS = frozenset(field.name for field in fields(Montage))
@@ -88,6 +89,7 @@ class Profile:
             "tool_version": self.tool_version,
             "actions": list(e.actions),
             "ring_shift": e.fit.shift,
+            "text_weight": e.text_weight,
             "typical_distance": e.typical_distance,
             "rest_rms": e.rest_rms,
             "report": {
@@ -98,8 +100,9 @@ class Profile:
             },
             "notes": self.notes,
         }
-        arrays = (e.fit.scale, e.active_rms, e.head_h.means, e.head_h.precision, e.head_log.means, e.head_log.precision)
-        tensors = {name: np.ascontiguousarray(array, np.float64) for name, array in zip(_TENSORS, arrays, strict=True)}
+        arrays: dict[str, Any] = {"scale": e.fit.scale, "active_rms": e.active_rms}
+        arrays |= {f"{name}.{part}": getattr(head, part) for name, head in e.heads.items() for part in _PARTS}
+        tensors = {name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()}
         _profile_from(metadata, tensors, "the new profile")
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
         body = save_tensors(tensors, {ENTRY: text})
@@ -227,16 +230,20 @@ def _profile_from(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
     check.number("montage.rate_hz", montage["rate_hz"], 1.0, 1e5)
     actions = check.actions(metadata["actions"])
     shift = check.whole("ring_shift", metadata["ring_shift"], 0, channels - 1)
+    widths: dict[str, int | None] = {"h": None, "z": None, "log_features": 3 * channels}
+    if channels <= MOST_CHANNELS:
+        widths["log_covariance"] = channels * (channels + 1) // 2
     enrolment = Enrolment(
         Fit(side == LEFT, shift, check.array(tensors, "scale", (channels,), MIN_SCALE, MAX_SCALE)),
         actions,
-        check.head(tensors, "h", len(actions), None),
-        check.head(tensors, "log", len(actions), 3 * channels),
+        {name: check.head(tensors, name, actions, width) for name, width in widths.items()},
+        check.number("text_weight", metadata["text_weight"], 0.0, TEXT_WEIGHT),
         check.number("typical_distance", metadata["typical_distance"], 1e-9, 1e12),
         check.number("rest_rms", metadata["rest_rms"], 0.0, 1e6),
         tuple(check.array(tensors, "active_rms", (len(actions),), 0.0, 1e6).tolist()),
     )
-    check.that(sorted(tensors) == sorted(_TENSORS), "tensors", sorted(tensors), ", ".join(_TENSORS))
+    known = ["scale", "active_rms", *(f"{name}.{part}" for name in widths for part in _PARTS)]
+    check.that(sorted(tensors) == sorted(known), "tensors", sorted(tensors), ", ".join(known))
     return Profile(
         metadata["front_end"],
         Montage(**montage),
@@ -309,12 +316,15 @@ class _Checker:
         self.that(bool(inside.all()), name, array[~inside][:1].tolist(), f"finite, {least:g} to {most:g}")
         return array
 
-    def head(self, tensors: Mapping[str, np.ndarray], name: str, classes: int, width: int | None) -> Lda:
+    def head(self, tensors: Mapping[str, np.ndarray], name: str, actions: tuple[str, ...], width: int | None) -> Lda:
+        """A row of means for each action and, where rest is among them, one more for rest at half its level."""
+        classes = len(actions)
+        owners = (*range(classes), actions.index(REST)) if REST in actions else ()
         means = tensors.get(f"{name}.means")
         if width is None:
             width = means.shape[1] if means is not None and means.ndim == 2 else 1
         self.that(width > 0, f"{name}.means", "no feature", "at least one")
-        means = self.array(tensors, f"{name}.means", (classes, width), -1e9, 1e9)
+        means = self.array(tensors, f"{name}.means", (len(owners) or classes, width), -1e9, 1e9)
         precision = self.array(tensors, f"{name}.precision", (width, width), -1e15, 1e15)
         try:  # distances under anything but a positive definite matrix could be negative
             np.linalg.cholesky((precision + precision.T) / 2.0)
@@ -322,7 +332,7 @@ class _Checker:
         except np.linalg.LinAlgError:
             definite = False
         self.that(definite, f"{name}.precision", "another matrix", "symmetric and positive definite")
-        return Lda(means, precision)
+        return Lda(means, precision, owners)
 
     def report(self, value: Mapping[str, Any], actions: tuple[str, ...], shift: int) -> EnrolmentReport:
         closest, hops = value["closest"], value["hops"]

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from myosem_edge.signal.montage import ring_order
+
 
 def activity_map(energy: np.ndarray, actions: np.ndarray) -> dict[int, np.ndarray]:
     """Mean log RMS (channels,) per action, from mean-square energy (frames, channels) and frame labels (frames,)."""
@@ -18,11 +20,12 @@ def activity_map(energy: np.ndarray, actions: np.ndarray) -> dict[int, np.ndarra
 
 
 def best_shift(
-    worn: Mapping[int, np.ndarray], templates: Mapping[int, np.ndarray], prior: float = 0.0
+    worn: Mapping[int, np.ndarray], templates: Mapping[int, np.ndarray], prior: float = 0.0, rings: int = 1
 ) -> tuple[int, float]:
     """Electrodes to rotate (`canonical[i] = worn[i + shift]`) and how clearly it wins over the runner-up (cosines).
 
-    `prior` is subtracted per electrode of rotation: bands are usually worn about as the maker shows.
+    `prior` is subtracted per electrode of rotation: bands are usually worn about as the maker shows. Several `rings`
+    turn together; without a ring (0) nothing can turn.
 
     Raises:
         ValueError: no action in common.
@@ -31,41 +34,43 @@ def best_shift(
     if not common:
         raise ValueError("no action in common with the ring templates")
     a, b = _centred([worn[k] for k in common]), _centred([templates[k] for k in common])
-    channels = a.shape[1]
+    if rings == 0:
+        return 0, 0.0
+    channels, size = a.shape[1], a.shape[1] // rings
     norm = np.linalg.norm(a) * np.linalg.norm(b) + 1e-12
-    scores = np.array([(np.roll(a, -s, axis=1) * b).sum() / norm for s in range(channels)])
-    distance = np.minimum(np.arange(channels), channels - np.arange(channels))
+    scores = np.array([(a[:, ring_order(channels, s, False, rings)] * b).sum() / norm for s in range(size)])
+    distance = np.minimum(np.arange(size), size - np.arange(size))
     scores = scores - prior * distance
     order = np.argsort(scores)[::-1]
     return int(order[0]), float(scores[order[0]] - scores[order[1]])
 
 
 def align_rings(
-    maps: Sequence[Mapping[int, np.ndarray]], iterations: int = 10
+    maps: Sequence[Mapping[int, np.ndarray]], iterations: int = 10, rings: int = 1
 ) -> tuple[list[int], dict[int, np.ndarray]]:
     """Generalised Procrustes over rotations: a shift per session and the mean maps (templates) they agree on.
 
     Starts from the bands as worn, so the commonest placement stays where it is.
     """
     shifts = [0] * len(maps)
-    templates = _mean_maps(maps, shifts)
+    templates = _mean_maps(maps, shifts, rings)
     for _ in range(iterations):
-        found = [best_shift(worn, templates)[0] for worn in maps]
+        found = [best_shift(worn, templates, rings=rings)[0] for worn in maps]
         if found == shifts:
             break
         shifts = found
-        templates = _mean_maps(maps, shifts)
+        templates = _mean_maps(maps, shifts, rings)
     return shifts, templates
 
 
-def _mean_maps(maps: Sequence[Mapping[int, np.ndarray]], shifts: Sequence[int]) -> dict[int, np.ndarray]:
+def _mean_maps(maps: Sequence[Mapping[int, np.ndarray]], shifts: Sequence[int], rings: int) -> dict[int, np.ndarray]:
     actions = sorted({k for worn in maps for k in worn})
     # Level out each session first: a strong arm must not own the template.
     rows: dict[int, list[np.ndarray]] = {k: [] for k in actions}
     for worn, shift in zip(maps, shifts, strict=True):
         level = np.mean(list(worn.values()))
         for k, row in worn.items():
-            rows[k].append(np.roll(row - level, -shift))
+            rows[k].append((row - level)[ring_order(len(row), shift, False, rings)])
     return {k: np.mean(rows[k], axis=0) for k in actions}
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from myosem_edge.calibration.enrol import NONE, EnrolmentReport, Labelled, enrol_encoded, fit_electrodes
-from myosem_edge.calibration.heads import fit_lda
+from myosem_edge.calibration.enrol import NONE, EnrolmentReport, Labelled, encode_both, enrol_encoded, fit_electrodes
+from myosem_edge.calibration.heads import fit_heads
 from myosem_edge.errors import RefusedError
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Encoded
-from myosem_edge.runtime.match import Enrolment
+from myosem_edge.runtime.match import HEADS, Enrolment
 
 # Squared Mahalanobis distance of the closest pair. Halfway between two equal normal clouds at this distance a decision
 # is wrong one time in six even on what was fitted.
@@ -32,9 +32,9 @@ def enrol_separable(model: Model, data: Labelled, *, mirrored: bool, backend: st
         RefusedError: two actions cannot be told apart; names them.
     """
     fit, clarity = fit_electrodes(model, data, mirrored)
-    encoded = model.encoder(fit, backend).whole(data.samples)
+    encoded = encode_both(model, data, fit, backend)
     enrolment, report = enrol_encoded(encoded, data, fit, clarity)
-    require_separable(report, confusion(encoded, data), data.actions)
+    require_separable(report, confusion(encoded[0], data), data.actions)
     return enrolment, report
 
 
@@ -70,10 +70,11 @@ def confusion(encoded: Encoded, data: Labelled) -> np.ndarray:
     hops = min(len(encoded), len(data.action))
     keep = np.flatnonzero(data.action[:hops] != NONE)
     y, repetition, classes = data.action[keep], data.repetition[keep], len(data.actions)
-    features = (encoded.h[keep].astype(np.float64), encoded.log_features[keep])
+    features = {name: getattr(encoded, name)[keep] for name in HEADS}
     counts = np.zeros((classes, classes))
     for held in _folds(y, repetition, classes):
-        scores = sum(fit_lda(x[~held], y[~held], classes).log_posteriors(x[held]) for x in features)
+        heads = fit_heads({name: x[~held] for name, x in features.items()}, y[~held])
+        scores = sum(head.log_posteriors(features[name][held]) for name, head in heads.items())
         np.add.at(counts, (y[held], np.asarray(scores).argmax(axis=1)), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(share, 0.0)

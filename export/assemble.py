@@ -48,7 +48,11 @@ class Student:
             body_to_onnx(self.body),
             self.body.to_tensors(),
             self.view_weights,
-            Gallery(tuple(ids[i] for i in self.gallery), self.prototypes[list(self.gallery)]),
+            Gallery(
+                tuple(ids[i] for i in self.gallery),
+                self.prototypes[list(self.gallery)],
+                frozenset(self.trained.ring_templates),
+            ),
             dict(self.trained.ring_templates),
             self.operating_point,
             self.montage.rate_hz,

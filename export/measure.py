@@ -12,18 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from myosem_edge.calibration.enrol import NONE, Labelled, enrol_encoded
 from myosem_edge.errors import InputError
 from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import Embedded, Encode, embed, worn_scale, worn_shift
-from myosem_edge.learn.fewshot import TEST_AFTER, budget_rows, few_shot
+from myosem_edge.learn.embed import Encode, embed, worn_scale, worn_shift
+from myosem_edge.learn.fewshot import HEAD, TEST_AFTER, budget_rows, calibrate_rows, few_shot
 from myosem_edge.learn.metrics import emg_to_text, over_people
 from myosem_edge.learn.sessions import Session
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.runtime.decoder import OperatingPoint
 from myosem_edge.runtime.discriminant import log_softmax
-from myosem_edge.runtime.encoder import Encoded, Fit, view_scale, weigh_views
-from myosem_edge.runtime.match import Enrolment, MatchConstants, enrolled_evidence, head_scores
+from myosem_edge.runtime.encoder import Fit, view_scale, weigh_views
+from myosem_edge.runtime.match import MatchConstants, enrolled_evidence
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 
 SMOOTHING_HOPS = 2  # a single odd hop does not count, and an onset is hardly delayed
@@ -74,7 +73,7 @@ def cost(
         e = embed(session, encode)
         truth = np.searchsorted(np.asarray(gallery), e.action)
         zero.setdefault(session.person, []).append(emg_to_text(e.z @ prototypes[list(gallery)].T, truth)["R@1"])
-    windows = few_shot(sessions, trained, encode, ids, budgets=("1",))["1"]["window"]
+    windows = few_shot(sessions, trained, encode, ids, prototypes, budgets=("1",))["1"]["window"]
     mean = {head: over_people(people).mean for head, people in windows.items()}
     return Cost(
         over_people([float(np.mean(v)) for v in zero.values()]).mean,
@@ -105,7 +104,8 @@ def operating_point(
     known: list[np.ndarray] = []
     rows = np.asarray(gallery)
     for session in sessions:
-        e = embed(session, encode, scale=worn_scale(session, {1}), shift=worn_shift(session, trained, ids, {1}))
+        fit = Fit(False, worn_shift(session, trained, ids, {1}), worn_scale(session, {1}))
+        e = embed(session, encode, scale=fit.scale, shift=fit.shift)
         judged = e.repetition > TEST_AFTER
         if not judged.any():
             continue
@@ -114,14 +114,14 @@ def operating_point(
         present = [int(a) for a in np.unique(e.action) if ids[a] != REST]
         for _ in range(2):
             hidden = set(rng.permutation(present)[:HIDDEN_ACTIONS].tolist())
-            enrolment = _enrolment(e, ids, hidden)
-            inside = np.array([ids[a] in enrolment.actions for a in e.action])
-            enrolled = np.isin(rows, [ids.index(name) for name in enrolment.actions])
-            evidence.append(enrolled_evidence(enrolment, enrolled, e.h[judged].astype(float), cosines[judged]))
+            shown = budget_rows(e, "1") & ~np.isin(e.action, list(hidden))
+            fitted = calibrate_rows(e, shown, encode, ids, prototypes, trained, fit)
+            inside = np.isin(e.action, fitted.classes)
+            enrolled = np.isin(rows, fitted.classes)
+            evidence.append(enrolled_evidence(fitted.enrolment, enrolled, e.h[judged].astype(float), cosines[judged]))
             known.append(inside[judged])
             own = judged & inside
-            truth = np.array([enrolment.actions.index(ids[a]) for a in e.action[own]])
-            heads.append((head_scores(enrolment, e.h[own].astype(float), e.log_features[own]), truth))
+            heads.append((fitted.posteriors(own)[HEAD], np.searchsorted(fitted.classes, e.action[own])))
     if not heads:
         raise InputError("no session has enough repetitions to measure the operating point")
     facts, inside = np.concatenate(evidence), np.concatenate(known)
@@ -138,16 +138,6 @@ def operating_point(
         typical_rms=round(float(np.median([session.scale.mean() for session in sessions])), 3),
         match=MatchConstants(_temperature(texts), _temperature(heads), bias, distance, text),
     )
-
-
-def _enrolment(e: Embedded, ids: tuple[str, ...], hidden: set[int]) -> Enrolment:
-    rows = budget_rows(e, "1") & ~np.isin(e.action, list(hidden))
-    classes = np.unique(e.action[rows])
-    labels = np.where(rows, np.searchsorted(classes, e.action), NONE)
-    data = Labelled(np.zeros((0, 1)), labels, e.repetition, tuple(ids[k] for k in classes))
-    rms = np.exp(e.log_features[:, -e.session.montage.channels :]).mean(axis=1)
-    encoded = Encoded(e.h, e.z, e.log_features, rms)
-    return enrol_encoded(encoded, data, Fit(False, 0, e.session.scale), 0.0)[0]
 
 
 def _temperature(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from myosem_edge.errors import StorageError
@@ -41,6 +43,42 @@ def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path | str, *, mode: int = 0o644) -> Iterator[Path]:
+    """A file too large for memory: the body writes the temporary file that is yielded, which then becomes `path`.
+
+    As `write_atomic`: whatever happens, `path` is the old file or the new one. Its name ends in `.part` until then.
+
+    Raises:
+        StorageError: the folder or the file cannot be written; what was there before is untouched.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        temporary = None
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written: {error.strerror or error}", where=path, todo="Free some space or choose another place"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def require_writable(path: Path | str) -> None:

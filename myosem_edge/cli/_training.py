@@ -16,6 +16,15 @@ if TYPE_CHECKING:  # rich belongs to the training extras and is imported when a 
     from rich.progress import TaskID
 
 
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="MYOSEM_DATA",
+    help="Folder that holds the data sets, one folder each (or $MYOSEM_DATA).",
+)
+
+
 def shipped_teacher() -> Path:
     """The teacher checkpoint that ships with the package."""
     return Path(__file__).parents[1] / "models" / "shipped.safetensors"

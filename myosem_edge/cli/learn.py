@@ -1,27 +1,18 @@
-"""`train`, `evaluate` and `query`: the training side."""
+"""`train` and `query`: the training side."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from myosem_edge.cli._output import json_option, print_json, table
-from myosem_edge.cli._training import Bar, one_thread, pick_device, shipped_teacher
+from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device
 from myosem_edge.cli._types import SEED
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
-
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    required=True,
-    envvar="MYOSEM_DATA",
-    help="Folder that holds the data sets, one folder each (or $MYOSEM_DATA).",
-)
 
 
 @click.command()
@@ -36,9 +27,10 @@ data_option = click.option(
 @click.option(
     "--split",
     "kind",
-    type=click.Choice(["people", "user", "repetition", "class", "dataset"]),
+    type=click.Choice(["people", "user", "repetition", "class", "action", "dataset", "days", "random"]),
     default="people",
     show_default=True,
+    help="What is kept apart; random is leaky by construction.",
 )
 @click.option("--fold", type=click.IntRange(0, 2), default=0, show_default=True)
 @click.option("--held-dataset", default="", help="With --split dataset: the data set that is never trained on.")
@@ -79,11 +71,10 @@ def train(
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.config import configure
-    from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.sessions import load_sessions
+    from myosem_edge.learn.runs import train_split
+    from myosem_edge.learn.sessions import load_sessions, subjects_of
     from myosem_edge.learn.splits import DATASETS, Split
     from myosem_edge.learn.train import TrainConfig
-    from myosem_edge.learn.train import train as run_training
 
     one_thread()
     split = Split(family, kind, fold, held_dataset)
@@ -93,38 +84,27 @@ def train(
     bar = Bar()
     with bar.shown():
         names = DATASETS[family]
-        total = sum(len(data_set(name).subjects(data / name)) for name in names)
+        total = sum(len(subjects_of(data, name)) for name in names)
         done = iter(range(1, total + 1))
         sessions = load_sessions(
             data, names, catalogue=catalogue, progress=lambda who: bar.update("read recordings", next(done), total)
         )
-        chosen = split.training(sessions, catalogue)
-        people: dict[str, list[str]] = {}
-        for session in chosen:
-            if session.subject not in people.setdefault(session.dataset, []):
-                people[session.dataset].append(session.subject)
         if dry_run:
+            people = split.provenance(split.training(sessions, catalogue))["people"]
             print_json({"config": config.to_dict(), "people": people, "device": device, "out": str(out)})
             return
-        provenance = {
-            "people": people,
-            "licences": sorted({data_set(n).licence for n in people}),
-            "split": split.to_dict(),
-        }
-        trained = run_training(
+        trained = train_split(
+            split,
+            sessions,
             config,
-            chosen,
             catalogue,
             load_table(),
-            family=family,
-            provenance=provenance,
-            run_folder=out,
+            folder=out,
             device=device,
             progress=lambda step, row: bar.update(
                 "train", step, config.steps, f"loss {row['loss']:.2f} R@1 {100 * row['recall']:.0f} %"
             ),
         )
-    trained.save(out / "teacher.safetensors")
     history = trained.provenance["history"]
     write_atomic(out / "history.json", json.dumps(history).encode())
     _plot_history(history, out / "training.png")
@@ -146,115 +126,6 @@ def _plot_history(history: Sequence[dict[str, float]], path: Path) -> None:
     left.legend()
     right.plot(steps, [100 * row["recall"] for row in history])
     right.set(xlabel="step", ylabel="percent", title="R@1 on the training batch")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomic(path, buffer.getvalue())
-
-
-@click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
-@data_option
-@click.option("--dataset", "datasets", multiple=True, help="Judge on these data sets only (default: all of them).")
-@click.option(
-    "--budget",
-    "budgets",
-    multiple=True,
-    default=("1 s", "1", "2", "3"),
-    show_default=True,
-    help="Calibration budgets: '1 s' or repetitions.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for evaluation.md, evaluation.json and evaluation.png."
-)
-@json_option
-def evaluate(
-    checkpoint: Path | None,
-    data: Path,
-    datasets: tuple[str, ...],
-    budgets: tuple[str, ...],
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Measure a checkpoint (default: the shipped teacher) on the people its split kept apart.
-
-    Retrieval in both directions and calibrated accuracy, with LDA on Hudgins features and on log features beside it on
-    the same people; means over people with 95 % bootstrap intervals.
-    """
-    from myosem_edge.actions.catalogue import load_catalogue
-    from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.checkpoint import Trained
-    from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.evaluate import evaluate as run_evaluation
-    from myosem_edge.learn.evaluate import to_markdown
-    from myosem_edge.learn.fewshot import BUDGETS
-    from myosem_edge.learn.sessions import load_sessions
-    from myosem_edge.learn.splits import DATASETS, Split
-
-    if wrong := [budget for budget in budgets if budget not in BUDGETS]:
-        raise InputError(
-            "no such budget", where="--budget", found=repr(wrong[0]), expected=", ".join(map(repr, BUDGETS))
-        )
-    one_thread()
-    trained = Trained.load(checkpoint or shipped_teacher())
-    split = Split(**trained.provenance["split"])
-    catalogue = load_catalogue()
-    for name in datasets:
-        data_set(name)
-    bar = Bar()
-    with bar.shown():
-        sessions = load_sessions(
-            data,
-            DATASETS["research"],
-            catalogue=catalogue,
-            progress=lambda who: bar.update("read recordings", 0, 1, who),
-        )
-        result = run_evaluation(
-            trained,
-            split,
-            sessions,
-            catalogue,
-            load_table(),
-            budgets=budgets,
-            datasets=datasets,
-            progress=bar.update,
-        )
-    text = to_markdown(result)
-    if out is not None:
-        write_atomic(out / "evaluation.md", text.encode())
-        write_atomic(out / "evaluation.json", json.dumps(result.to_dict(), indent=1).encode())
-        _plot_evaluation(result, out / "evaluation.png")
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        click.echo(text)
-
-
-def _plot_evaluation(result: Any, path: Path) -> None:
-    import io
-
-    from matplotlib.figure import Figure
-
-    from myosem_edge.learn.metrics import over_people
-
-    sets = list(result.few_shot) or [""]
-    figure = Figure(figsize=(4.5 * len(sets), 3.6), layout="constrained")
-    for axes, dataset in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
-        budgets = result.few_shot.get(dataset, {})
-        for head in ("Hudgins LDA", "log-feature LDA", "calibrated head"):
-            points = [over_people(units["window"][head]) for units in budgets.values()]
-            if points:
-                means = [p.mean for p in points]
-                spread = [[p.mean - p.low for p in points], [p.high - p.mean for p in points]]
-                axes.errorbar(
-                    list(budgets),
-                    means,
-                    yerr=spread if points[0].people >= 5 else None,
-                    marker="o",
-                    capsize=3,
-                    label=head,
-                )
-        axes.set(title=dataset, xlabel="calibration (repetitions)", ylabel="percent right per hop")
-        axes.legend(fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomic(path, buffer.getvalue())

@@ -39,8 +39,11 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, dict[str, Entry]] = {
     "Training side": {
         "actions": Entry("myosem_edge.cli.actions:actions", "The action catalogue and its descriptions."),
+        "ingest": Entry("myosem_edge.cli.ingest:ingest", "Convert recordings once, for training from disk."),
         "train": Entry("myosem_edge.cli.learn:train", "Train a teacher on recordings and descriptions."),
-        "evaluate": Entry("myosem_edge.cli.learn:evaluate", "Measure retrieval on recordings kept apart."),
+        "evaluate": Entry("myosem_edge.cli.evaluate:evaluate", "Measure retrieval on recordings kept apart."),
+        "benchmark": Entry("myosem_edge.cli.benchmark:benchmark", "Train and judge one row of the benchmark."),
+        "ablate": Entry("myosem_edge.cli.ablate:ablate", "What each part of the recipe is worth."),
         "vocabulary": Entry("myosem_edge.cli.vocabulary:vocabulary", "Measure what free text finds."),
         "query": Entry("myosem_edge.cli.learn:query", "Search actions by EMG, or EMG by a description."),
         "export": Entry("myosem_edge.cli.export:export", "Distil, quantise and sign a bundle."),
@@ -67,6 +70,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
 EXTRAS = {
     "torch": "train",
     "scipy": "train",
+    "h5py": "train",
     "onnx": "train",
     "matplotlib": "train",
     "rich": "train",

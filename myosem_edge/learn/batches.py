@@ -10,6 +10,9 @@ import numpy as np
 
 from myosem_edge.errors import InputError
 from myosem_edge.learn.sessions import Session, frame_samples
+from myosem_edge.signal.montage import ring_order
+
+ONSET_JITTER_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class AugmentConfig:
     gain_sigma: float = 0.2  # of the natural logarithm, per channel
     mixing: float = 0.4  # largest share of a neighbouring electrode: rotation by a fraction
     noise: float = 0.0  # of the wearer's own RMS, white
+    onsets: float = 0.5  # share of query segments whose judged frames begin at the onset, where it is known
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Execution:
     repetition: int
     start: int
     stop: int
+    onset: int  # where it begins, `start` being where it is steady
 
 
 def find_executions(sessions: Sequence[Session], min_frames: int) -> list[Execution]:
@@ -41,11 +46,12 @@ def find_executions(sessions: Sequence[Session], min_frames: int) -> list[Execut
             for number in np.unique(clip.execution[clip.execution >= 0]):
                 frames = np.flatnonzero(clip.execution == number)
                 if len(frames) >= min_frames:
-                    first = int(frames[0])
+                    first, action = int(frames[0]), int(clip.action[frames[0]])
+                    onset = first
+                    while onset > 0 and clip.early[onset - 1] == action:
+                        onset -= 1
                     found.append(
-                        Execution(
-                            s, c, int(clip.action[first]), int(clip.repetition[first]), first, int(frames[-1]) + 1
-                        )
+                        Execution(s, c, action, int(clip.repetition[first]), first, int(frames[-1]) + 1, onset)
                     )
     return found
 
@@ -106,7 +112,10 @@ class Sampler:
                 repetitions = self._by_session[s][int(action)]
                 picks = rng.permutation(list(repetitions))[: 1 + queries]
                 pools = [repetitions[int(r)] for r in picks]
-                rows.append(np.stack([self._segment(pool[rng.integers(len(pool))], rng, nuisance) for pool in pools]))
+                picked = [pool[rng.integers(len(pool))] for pool in pools]
+                # A wearer is calibrated on steady holds and then judged on how the hold begins, too.
+                early = [False] + [bool(rng.random() < self.augment.onsets) for _ in range(queries)]
+                rows.append(np.stack([self._segment(e, rng, nuisance, o) for e, o in zip(picked, early, strict=True)]))
             xs.append(np.stack(rows))
             labels.append(chosen)
         return np.stack(xs), np.array(labels)
@@ -119,13 +128,17 @@ class Sampler:
         return shift, gain, float(rng.uniform(0, a.mixing)), 1 if rng.random() < 0.5 else -1
 
     def _segment(
-        self, e: Execution, rng: np.random.Generator, nuisance: tuple[int, np.ndarray, float, int]
+        self, e: Execution, rng: np.random.Generator, nuisance: tuple[int, np.ndarray, float, int], early: bool
     ) -> np.ndarray:
         session = self.sessions[e.session]
         n = frame_samples(session.montage.rate_hz)
         judged = self.segment_frames - self.warm_frames
         last_start = max(e.start, e.stop - judged)
-        begin = int(rng.integers(e.start, last_start + 1)) - self.warm_frames
+        if early and e.onset < e.start:
+            first, last_start = e.onset, min(e.onset + ONSET_JITTER_FRAMES, last_start)
+        else:
+            first = e.start
+        begin = int(rng.integers(first, last_start + 1)) - self.warm_frames
         end = begin + self.segment_frames
         # Only what is drawn is read: a clip may lie in a store on disk that no memory could hold.
         x = session.canonical(session.clips[e.clip], samples=slice(max(begin, 0) * n, end * n))
@@ -135,8 +148,11 @@ class Sampler:
         if missing > 0:
             x = np.concatenate((np.zeros((missing, x.shape[1]), np.float32), x))
         shift, gain, mixing, side = nuisance
-        x = np.roll(x, shift, axis=1)
-        x = ((1 - mixing) * x + mixing * np.roll(x, side, axis=1)) * gain
+        rings = session.montage.turning_rings
+        if rings:  # electrodes with places of their own have no neighbours to turn to
+            x = x[:, ring_order(x.shape[1], -shift, False, rings)]
+            x = (1 - mixing) * x + mixing * x[:, ring_order(x.shape[1], -side, False, rings)]
+        x = x * gain
         if self.augment.noise:
             x = x + rng.normal(0.0, self.augment.noise, x.shape).astype(np.float32)
         return np.ascontiguousarray(x.T, dtype=np.float32)

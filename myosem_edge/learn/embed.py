@@ -12,6 +12,8 @@ from myosem_edge.calibration.ring import best_shift
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.sessions import NO_ACTION, Session, balanced_scale
 from myosem_edge.learn.train import session_map
+from myosem_edge.runtime.encoder import Encoded
+from myosem_edge.signal.covariance import log_covariance
 from myosem_edge.signal.features import hudgins_features, log_features, window_sums
 
 SETTLE_FRAMES = 10  # after the start of a recording nobody is judged: windows and states are still filling
@@ -19,16 +21,22 @@ SETTLE_FRAMES = 10  # after the start of a recording nobody is judged: windows a
 
 @dataclass(frozen=True)
 class Embedded:
-    """Decisions of one session (n rows): h (n, width), z (n, embedding) unit, features of both baselines, labels."""
+    """Decisions of one session (n rows): h (n, width), z (n, embedding) unit, features of the baselines, labels."""
 
     session: Session
     h: np.ndarray
     z: np.ndarray
     log_features: np.ndarray
+    log_covariance: np.ndarray
     hudgins: np.ndarray
     action: np.ndarray
     repetition: np.ndarray
     execution: np.ndarray
+
+    def encoded(self, rows: np.ndarray | slice = slice(None)) -> Encoded:
+        """Some rows as the runtime has them."""
+        rms = np.exp(self.log_features[rows, -self.session.montage.channels :]).mean(axis=1)
+        return Encoded(self.h[rows], self.z[rows], self.log_features[rows], self.log_covariance[rows], rms)
 
 
 def mean_by_execution(execution: np.ndarray, action: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +79,7 @@ def worn_shift(session: Session, trained: Trained, ids: tuple[str, ...], repetit
     """Ring rotation found from labelled repetitions against the model's templates."""
     worn = session_map(session, calibration_rows(session, repetitions))
     templates = {ids.index(action): row for action, row in trained.ring_templates.items()}
-    return best_shift(worn, templates)[0]
+    return best_shift(worn, templates, rings=session.montage.turning_rings)[0]
 
 
 def embed(session: Session, encode: Encode | None, *, scale: np.ndarray | None = None, shift: int = 0) -> Embedded:
@@ -90,5 +98,6 @@ def embed(session: Session, encode: Encode | None, *, scale: np.ndarray | None =
         frames = x.reshape(len(clip.action), -1, x.shape[1]).astype(np.float64)
         sums = window_sums(frames)
         logs, hudgins = log_features(sums, frames.shape[1]), hudgins_features(sums, frames.shape[1])
-        rows.append(tuple(v[keep] for v in (h, z, logs, hudgins, clip.action, clip.repetition, clip.execution)))
+        labels = (clip.action, clip.repetition, clip.execution)
+        rows.append(tuple(v[keep] for v in (h, z, logs, log_covariance(frames), hudgins, *labels)))
     return Embedded(session, *(np.concatenate(column) for column in zip(*rows, strict=True)))

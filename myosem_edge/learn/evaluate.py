@@ -1,13 +1,12 @@
-"""The evaluation table: retrieval in both directions and calibrated accuracy, both LDA baselines beside it.
+"""The evaluation: retrieval in both directions and calibrated accuracy, both LDA baselines beside it.
 
 People are the unit of every mean and interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,68 +15,45 @@ from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.errors import InputError
 from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import Embedded, Encode, embed, mean_by_execution, torch_encode, worn_shift
-from myosem_edge.learn.fewshot import BUDGETS, HEADS, few_shot
-from myosem_edge.learn.metrics import Interval, emg_to_text, error_ratio, over_people, paired, text_to_emg
+from myosem_edge.learn.days import across_days
+from myosem_edge.learn.embed import SETTLE_FRAMES, Embedded, Encode, embed, mean_by_execution, torch_encode, worn_shift
+from myosem_edge.learn.evaluation import Evaluation, Retrieval
+from myosem_edge.learn.fewshot import BUDGETS, few_shot
+from myosem_edge.learn.landscape import landscape_of
+from myosem_edge.learn.metrics import emg_to_text, merge_groups, text_to_emg
+from myosem_edge.learn.reliability import Bins, brier_temperature, posterior
 from myosem_edge.learn.sessions import Session
 from myosem_edge.learn.splits import Split
 from myosem_edge.learn.train import align_to
 from myosem_edge.runtime.discriminant import Lda
 
 RETRIEVERS = ("descriptions", "log-feature LDA", "Hudgins LDA")
-PLACEMENTS = {"as worn": False, "ring from one repetition": True}
-RETRIEVAL_COLUMNS = (
-    "placement",
-    "retriever",
-    "R@1 hop",
-    "R@1 execution",
-    "R@5 hop",
-    "MRR hop",
-    "mAP text→EMG hop",
-    "mAP text→EMG execution",
-    "R@1 hop minus descriptions",
-)
+AS_WORN, RING_KNOWN, FOREIGN_SCALE = "as worn", "ring from one repetition", "as worn, scale of the training people"
 NEVER = -1e6  # log posterior of an action that a discriminant does not know
 POPULATION_STRIDE = 4  # every fourth hop is plenty for a population LDA
 
-People = dict[str, float]
+
+class Placement(NamedTuple):
+    """What is known of a new person besides the signal: the ring's rotation; whether the input scale is their own."""
+
+    ring: bool
+    own_scale: bool
 
 
-@dataclass
-class Retrieval:
-    """One gallery of one data set. values[placement][retriever][unit][metric][person], in percent."""
-
-    dataset: str
-    gallery: tuple[str, ...]
-    people: tuple[str, ...]
-    judged: tuple[str, ...]
-    values: dict[str, dict[str, dict[str, dict[str, People]]]] = field(default_factory=dict)
-
-    @property
-    def chance(self) -> float:
-        return 100.0 / len(self.gallery)
+PLACEMENTS = {AS_WORN: Placement(False, True), RING_KNOWN: Placement(True, True)}
+STRICT_PLACEMENTS = {**PLACEMENTS, FOREIGN_SCALE: Placement(False, False)}
 
 
-@dataclass
-class Evaluation:
-    """Everything `evaluate` measured."""
+class Gallery(NamedTuple):
+    """Which descriptions compete (rows of the catalogue) and on which true actions that is judged."""
 
-    split: Split
-    trained_people: int
-    retrieval: list[Retrieval]
-    few_shot: dict[str, dict[str, dict[str, dict[str, People]]]]  # by data set
+    question: str
+    rows: list[int]
+    judged: list[int]
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "split": self.split.to_dict(),
-            "trained_people": self.trained_people,
-            "retrieval": [
-                {"dataset": r.dataset, "gallery": r.gallery, "judged": r.judged, "chance": r.chance, "people": r.people}
-                | {"values": r.values}
-                for r in self.retrieval
-            ],
-            "few_shot": self.few_shot,
-        }
+
+SHOWN, ALL_JUDGED, TRAINED = "all shown", "all judged together", "trained on"
+UNSEEN_AMONG_ALL, UNSEEN_ALONE = "never trained on, among all", "never trained on, alone"
 
 
 def evaluate(
@@ -89,110 +65,229 @@ def evaluate(
     *,
     budgets: Sequence[str] = BUDGETS,
     datasets: Sequence[str] = (),
+    placements: Mapping[str, Placement] = PLACEMENTS,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Evaluation:
-    """Judge on the split's judged people. Input scale: RMS of the session's unlabelled signal for retrieval, of the
-    calibration repetitions for few-shot. The population LDAs see exactly the people the encoder was trained on.
-    `datasets` narrows who is judged; `sessions` must hold everyone, because folds are counted over all people.
+    """Judge on what the split kept apart. The population LDAs see exactly what the encoder was trained on.
+
+    Input scale: the RMS of the judged session itself for retrieval (every action weighing the same, so it knows the
+    session's labels), or the geometric mean of the training sessions where the placement says so; the calibration
+    repetitions for few-shot. `datasets` narrows who is judged; `sessions` must hold everyone, because folds are counted
+    over all people.
 
     Raises:
         InputError: nobody to judge or to fit the population baselines on, or a judged person was trained on.
     """
-    ids = catalogue.ids
-    encode = torch_encode(trained)
-    training, judged = split.training(sessions, catalogue), split.judged(sessions)
+    training = _labelled(split.training(sessions, catalogue))
+    judged = _labelled(split.judged(sessions, catalogue))
     if datasets:
         judged = [session for session in judged if session.dataset in datasets]
     if not training or not judged:
         raise InputError(
-            "an evaluation needs people who were trained on and people who were not",
+            "an evaluation needs recordings that were trained on and others that were not",
             found=f"{len(training)} and {len(judged)} sessions",
             todo="Give the folder with every data set of the training",
         )
     trained_on = {f"{name}/{who}" for name, people in trained.provenance.get("people", {}).items() for who in people}
     both = sorted(trained_on & {session.person for session in judged})
-    if both and split.kind != "repetition":
+    if both and not split.same_people:
         raise InputError(
             "a judged person was trained on",
             found=", ".join(both[:5]),
             todo="Give the folder of the training: folds are counted over the people in it",
         )
-    population = _population(training, trained, catalogue, progress)
-    prototypes = trained.prototypes(table).numpy()
-    result = Evaluation(split, len({s.person for s in training}), [], {})
+    judge = _Judge(trained, training, catalogue, table, placements, progress)
+    result = Evaluation(split, len({s.person for s in training}), temperature=judge.temperature)
+    seen = set(_actions(training))
     for dataset in sorted({s.dataset for s in judged}):
         mine = [s for s in judged if s.dataset == dataset]
-        for gallery, shown in _galleries(_actions(mine), _actions(judged), set(_actions(training))):
-            result.retrieval.append(
-                _retrieve(mine, dataset, gallery, shown, trained, encode, population, prototypes, ids, progress)
-            )
-        if budgets and split.kind != "repetition" and not split.held_actions:
+        galleries = _galleries(_actions(mine), _actions(judged), seen)
+        result.retrieval += judge.retrieve(mine, dataset, galleries, result)
+        if budgets and not split.same_people and not split.held_actions:
             progress(f"few-shot {dataset}", 0, 1)
-            result.few_shot[dataset] = few_shot(mine, trained, encode, ids, budgets)
+            result.few_shot[dataset] = few_shot(mine, trained, judge.encode, catalogue.ids, judge.prototypes, budgets)
+        if split.kind == "days":
+            progress(f"across days {dataset}", 0, 1)
+            early = [s for s in training if s.dataset == dataset]
+            result.days[dataset] = across_days(early, mine, trained, judge.encode, catalogue.ids, judge.prototypes)
     return result
 
 
-def _retrieve(
-    sessions: Sequence[Session],
-    dataset: str,
-    gallery: list[int],
-    judged_actions: list[int],
-    trained: Trained,
-    encode: Encode,
-    population: dict[str, tuple[Lda, np.ndarray]],
-    prototypes: np.ndarray,
-    ids: tuple[str, ...],
-    progress: Callable[[str, int, int], None],
-) -> Retrieval:
-    judged_people = tuple(sorted({s.person for s in sessions}))
-    result = Retrieval(dataset, tuple(ids[a] for a in gallery), judged_people, tuple(ids[a] for a in judged_actions))
-    collected: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
-    rows = np.asarray(gallery)
-    for number, session in enumerate(sessions):
-        progress(f"retrieval {dataset}", number + 1, len(sessions))
-        for placement, aligned in PLACEMENTS.items():
-            shift = worn_shift(session, trained, ids, {int(min(clip_repetitions(session)))}) if aligned else 0
-            e = embed(session, encode, shift=shift)
-            keep = np.isin(e.action, judged_actions)
-            if not keep.any():
-                continue
-            for retriever, scores in _scores(e, rows, prototypes, population).items():
-                for unit, (similarity, truth) in _units(e, scores, keep).items():
-                    truth = np.searchsorted(rows, truth)
-                    metrics = emg_to_text(similarity, truth)
-                    metrics |= {f"text {name}": value for name, value in text_to_emg(similarity, truth).items()}
-                    for metric, value in metrics.items():
-                        key = (placement, retriever, unit, metric)
-                        collected.setdefault(key, {}).setdefault(session.person, []).append(value)
-    for (placement, retriever, unit, metric), people in collected.items():
-        place = result.values.setdefault(placement, {}).setdefault(retriever, {}).setdefault(unit, {})
-        place[metric] = {person: float(np.mean(values)) for person, values in people.items()}
-    return result
+class _Judge:
+    """What retrieval needs, made once: encoder, prototypes, both population LDAs, temperature, foreign scale."""
+
+    def __init__(
+        self,
+        trained: Trained,
+        training: Sequence[Session],
+        catalogue: Catalogue,
+        table: DescriptionTable,
+        placements: Mapping[str, Placement],
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self.trained, self.ids, self.placements, self.progress = trained, catalogue.ids, placements, progress
+        self.groups = np.array([_group_number(catalogue, action) for action in catalogue.ids])
+        self.encode: Encode = torch_encode(trained)
+        self.prototypes = trained.prototypes(table).numpy()
+        align_to(training, trained.ring_templates, catalogue)
+        self.population = _population(training, progress)
+        self.temperature = self._temperature(training)
+        self.foreign_scale = np.exp(np.mean([np.log(s.scale) for s in training], axis=0))
+
+    def _temperature(self, training: Sequence[Session]) -> float:
+        """Least Brier score on one session of each training person, among the actions that were trained on."""
+        rows = np.asarray(_actions(training))
+        first = {session.person: session for session in reversed(training)}
+        similarities, truths = [], []
+        for number, session in enumerate(first.values()):
+            self.progress("temperature", number + 1, len(first))
+            e = embed(session, self.encode, shift=session.shift)
+            similarities.append((e.z @ self.prototypes[rows].T)[::POPULATION_STRIDE])
+            truths.append(np.searchsorted(rows, e.action)[::POPULATION_STRIDE])
+        return brier_temperature(np.concatenate(similarities), np.concatenate(truths))
+
+    def retrieve(
+        self, sessions: Sequence[Session], dataset: str, galleries: Sequence[Gallery], result: Evaluation
+    ) -> list[Retrieval]:
+        """One table per gallery; the first one's confusion, reliability and map go with it."""
+        people = tuple(sorted({s.person for s in sessions}))
+        tables = [_Table(dataset, gallery, people, self.ids, self.groups) for gallery in galleries]
+        bins = {name: Bins() for name in self.placements}
+        means: list[tuple[np.ndarray, np.ndarray]] = []
+        turning = all(
+            self._can_be_turned(session) for session in sessions
+        )  # all or none, so that means are of the same
+        for number, session in enumerate(sessions):
+            self.progress(f"retrieval {dataset}", number + 1, len(sessions))
+            for name, placement in self.placements.items():
+                if placement.ring and not turning:
+                    continue
+                repetitions = {min(_repetitions(session))}
+                shift = worn_shift(session, self.trained, self.ids, repetitions) if placement.ring else 0
+                scale = None if placement.own_scale else self.foreign_scale
+                e = embed(session, self.encode, scale=scale, shift=shift)
+                for table in tables:
+                    table.add(name, session.person, e, self.prototypes, self.population)
+                rows = np.asarray(galleries[0].rows)
+                p = posterior(e.z @ self.prototypes[rows].T, self.temperature)
+                bins[name].add(p, np.searchsorted(rows, e.action), session.person)
+                if name == AS_WORN:
+                    means.append(mean_by_execution(e.execution, e.action, e.z))
+        result.reliability[dataset] = {name: each.curve() for name, each in bins.items() if each.people}
+        result.landscape[dataset] = landscape_of(means, self.prototypes, galleries[0].rows, self.ids)
+        return [table.retrieval() for table in tables]
+
+    def _can_be_turned(self, session: Session) -> bool:
+        """Whether the ring's rotation can be found: not where electrodes have places of their own, nor from actions
+        that no template knows.
+        """
+        first = min(_repetitions(session))
+        shown = {
+            self.ids[a] for clip in session.clips for a in np.unique(clip.action[clip.repetition == first]) if a >= 0
+        }
+        return session.montage.layout == "ring" and not shown.isdisjoint(self.trained.ring_templates)
+
+
+class _Table:
+    """Figures of one gallery, collected session by session."""
+
+    def __init__(
+        self, dataset: str, gallery: Gallery, people: tuple[str, ...], ids: tuple[str, ...], groups: np.ndarray
+    ) -> None:
+        self.gallery, self.rows = gallery, np.asarray(gallery.rows)
+        self.result = Retrieval(
+            dataset,
+            gallery.question,
+            tuple(ids[a] for a in gallery.rows),
+            people,
+            tuple(ids[a] for a in gallery.judged),
+        )
+        _, self.groups = np.unique(groups[self.rows], return_inverse=True)
+        sizes = np.bincount(self.groups)
+        if len(sizes) < len(self.rows):
+            self.result.merged = len(sizes)
+            own = sizes[self.groups[np.searchsorted(self.rows, gallery.judged)]]
+            self.result.group_chance = float(100 * own.mean() / len(self.rows))
+        self.collected: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
+        self.counts: dict[str, dict[str, np.ndarray]] = {}
+
+    def add(
+        self,
+        placement: str,
+        person: str,
+        e: Embedded,
+        prototypes: np.ndarray,
+        population: dict[str, tuple[Lda, np.ndarray]],
+    ) -> None:
+        keep = np.isin(e.action, self.gallery.judged)
+        if not keep.any():
+            return
+        for retriever, scores in _scores(e, self.rows, prototypes, population).items():
+            for unit, (similarity, truth) in _units(e, scores, keep).items():
+                truth = np.searchsorted(self.rows, truth)
+                metrics = emg_to_text(similarity, truth)
+                metrics |= {f"text {name}": value for name, value in text_to_emg(similarity, truth).items()}
+                if self.result.merged:
+                    merged = emg_to_text(merge_groups(similarity, self.groups), self.groups[truth], by=truth)
+                    metrics["group R@1"] = merged["R@1"]
+                for metric, value in metrics.items():
+                    key = (placement, retriever, unit, metric)
+                    self.collected.setdefault(key, {}).setdefault(person, []).append(value)
+            if retriever == RETRIEVERS[0]:
+                truth = np.searchsorted(self.rows, e.action[keep])
+                counts = self.counts.setdefault(placement, {}).setdefault(person, np.zeros((len(self.rows),) * 2))
+                np.add.at(counts, (truth, scores[keep].argmax(axis=1)), 1)
+
+    def retrieval(self) -> Retrieval:
+        for (placement, retriever, unit, metric), people in self.collected.items():
+            place = self.result.values.setdefault(placement, {}).setdefault(retriever, {}).setdefault(unit, {})
+            place[metric] = {person: float(np.mean(values)) for person, values in people.items()}
+        judged = np.searchsorted(self.rows, self.gallery.judged)
+        for placement, counted in self.counts.items():
+            shares = np.stack([counts[judged] for counts in counted.values()])  # (people, judged, gallery)
+            hops = shares.sum(axis=2, keepdims=True)
+            mean = np.where(hops > 0, 100 * shares / np.maximum(hops, 1), 0).sum(axis=0) / (hops > 0).sum(axis=0)
+            self.result.confusion[placement] = np.round(mean, 2).tolist()
+        return self.result
+
+
+def _labelled(sessions: Sequence[Session]) -> list[Session]:
+    """Those with a hop that is judged at all."""
+    return [s for s in sessions if any((clip.action[SETTLE_FRAMES:] >= 0).any() for clip in s.clips)]
 
 
 def _actions(sessions: Sequence[Session]) -> list[int]:
     return sorted({int(a) for s in sessions for clip in s.clips for a in np.unique(clip.action) if a >= 0})
 
 
-def _galleries(present: list[int], everything: list[int], seen: set[int]) -> list[tuple[list[int], list[int]]]:
-    """(gallery, judged actions) pairs: what a data set shows, what all judged ones show together, and unseen actions.
+def _group_number(catalogue: Catalogue, action: str) -> int:
+    """The first action of a semantic group stands for all of it."""
+    return min(catalogue.ids.index(name) for name in (action, *catalogue.neighbours(action)))
+
+
+def _galleries(present: list[int], everything: list[int], seen: set[int]) -> list[Gallery]:
+    """What a data set shows, what all judged ones show together, and unseen actions.
 
     Actions that were never trained on are judged in a gallery of their own and in the generalised one, where seen
     actions compete.
     """
     unseen = [a for a in present if a not in seen]
     known = [a for a in present if a in seen]
-    pairs = [(present, present)]
+    if not known:
+        everything = sorted({*unseen, *seen})
+        alone = [Gallery(UNSEEN_ALONE, unseen, unseen)] if len(unseen) > 1 else []  # one alone is always right
+        return [*alone, Gallery(UNSEEN_AMONG_ALL, everything, unseen)]
+    galleries = [Gallery(SHOWN, present, present)]
     if everything != present:
-        pairs.append((everything, present))
-    if unseen and known:
-        pairs += [(known, known), (present, unseen)]
+        galleries.append(Gallery(ALL_JUDGED, everything, present))
+    if unseen:
+        galleries += [Gallery(TRAINED, known, known), Gallery(UNSEEN_AMONG_ALL, present, unseen)]
     if len(unseen) > 1:
-        pairs.append((unseen, unseen))
-    return pairs
+        galleries.append(Gallery(UNSEEN_ALONE, unseen, unseen))
+    return galleries
 
 
-def clip_repetitions(session: Session) -> set[int]:
+def _repetitions(session: Session) -> set[int]:
     return {int(r) for clip in session.clips for r in np.unique(clip.repetition[clip.action >= 0])}
 
 
@@ -219,10 +314,9 @@ def _units(e: Embedded, scores: np.ndarray, keep: np.ndarray) -> dict[str, tuple
 
 
 def _population(
-    sessions: Sequence[Session], trained: Trained, catalogue: Catalogue, progress: Callable[[str, int, int], None]
+    sessions: Sequence[Session], progress: Callable[[str, int, int], None]
 ) -> dict[str, tuple[Lda, np.ndarray]]:
     """Both LDAs on the training people, rings aligned and channels scaled exactly as for the encoder."""
-    align_to(sessions, trained.ring_templates, catalogue)
     logs, huds, labels = [], [], []
     for number, session in enumerate(sessions):
         progress("population LDA", number + 1, len(sessions))
@@ -237,55 +331,3 @@ def _population(
         "log-feature LDA": (fit_lda(np.concatenate(logs), rows, len(classes)), classes),
         "Hudgins LDA": (fit_lda(np.concatenate(huds), rows, len(classes)), classes),
     }
-
-
-def to_markdown(e: Evaluation) -> str:
-    """The tables as they are committed: mean over people, 95 % bootstrap interval over people, paired differences."""
-    held = f", fold {e.split.fold}" if e.split.kind in ("user", "class") else ""
-    lines = [f"### {e.split.family} model, {e.split.kind} split{held} (trained on {e.trained_people} people)", ""]
-    for r in e.retrieval:
-        what = f"gallery {len(r.gallery)}, chance R@1 {r.chance:.1f}"
-        if set(r.judged) != set(r.gallery):
-            what += f", judged on {len(r.judged)} of them ({', '.join(r.judged)})"
-        lines += [f"**{r.dataset}**, {len(r.people)} people, {what}: {', '.join(r.gallery)}", ""]
-        lines += [
-            "| " + " | ".join(RETRIEVAL_COLUMNS) + " |",
-            "|---" * len(RETRIEVAL_COLUMNS) + "|",
-        ]
-        for placement, retrievers in r.values.items():
-            ours = retrievers["descriptions"]["window"]["R@1"]
-            for retriever in RETRIEVERS:
-                if retriever in retrievers:
-                    v = retrievers[retriever]
-                    difference = "" if retriever == "descriptions" else str(paired(v["window"]["R@1"], ours))
-                    cells = [
-                        str(over_people(v["window"]["R@1"])),
-                        str(over_people(v["execution"]["R@1"])),
-                        f"{over_people(v['window']['R@5']).mean:.1f}",
-                        f"{over_people(v['window']['MRR']).mean:.1f}",
-                        f"{over_people(v['window']['text mAP']).mean:.1f}",
-                        f"{over_people(v['execution']['text mAP']).mean:.1f}",
-                        difference,
-                    ]
-                    lines.append(f"| {placement} | {retriever} | " + " | ".join(cells) + " |")
-        lines.append("")
-    for dataset, budgets in e.few_shot.items():
-        lines += [f"**{dataset}**, calibrated, percent right per hop / per execution", ""]
-        lines += [
-            "| calibration | " + " | ".join(HEADS) + " | error relative to log-feature LDA |",
-            "|---" * (len(HEADS) + 2) + "|",
-        ]
-        for budget, units in budgets.items():
-            cells = [
-                f"{over_people(units['window'][h]).mean:.1f} / {over_people(units['execution'][h]).mean:.1f}"
-                for h in HEADS
-            ]
-            ratio = _ratio(error_ratio(units["window"]["calibrated head"], units["window"]["log-feature LDA"]))
-            name = budget if budget.endswith("s") else f"{budget} repetition{'s' if budget != '1' else ''}"
-            lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _ratio(i: Interval) -> str:
-    return f"{i.mean:.2f}" if np.isnan(i.low) else f"{i.mean:.2f} [{i.low:.2f}, {i.high:.2f}]"

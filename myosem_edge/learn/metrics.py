@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,14 +37,25 @@ def balanced(values: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean([values[truth == k].mean() for k in np.unique(truth)]))
 
 
-def emg_to_text(similarity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """R@1, R@5 and MRR in percent, balanced over the actions present."""
-    r = ranks(similarity, truth)
+def emg_to_text(similarity: np.ndarray, truth: np.ndarray, by: np.ndarray | None = None) -> dict[str, float]:
+    """R@1, R@5 and MRR in percent, balanced over the actions present (`by` (n,), where they are not the truth).
+
+    One description is right, so the mean average precision of this direction is its MRR.
+    """
+    r, by = ranks(similarity, truth), truth if by is None else by
     return {
-        "R@1": 100 * balanced(r == 1, truth),
-        "R@5": 100 * balanced(r <= 5, truth),
-        "MRR": 100 * balanced(1.0 / r, truth),
+        "R@1": 100 * balanced(r == 1, by),
+        "R@5": 100 * balanced(r <= 5, by),
+        "MRR": 100 * balanced(1.0 / r, by),
     }
+
+
+def merge_groups(similarity: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Similarity (n, groups) of near-synonyms taken together: of the best of each; groups (gallery,) number from 0."""
+    merged = np.full((len(similarity), int(groups.max()) + 1), -np.inf)
+    for column, group in enumerate(groups):
+        merged[:, group] = np.maximum(merged[:, group], similarity[:, column])
+    return merged
 
 
 def text_to_emg(similarity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -84,3 +96,11 @@ def error_ratio(ours: Mapping[str, float], baseline: Mapping[str, float], seed: 
     draws = np.random.default_rng(seed).integers(len(a), size=(DRAWS, len(a)))
     low, high = np.percentile(a[draws].mean(axis=1) / np.maximum(b[draws].mean(axis=1), 1e-9), [2.5, 97.5])
     return Interval(ratio, float(low), float(high), len(a))
+
+
+def merged_values(trees: Sequence[Any]) -> Any:
+    """Nested dictionaries that end in a number per person, as one: a person of several folds counts with the mean."""
+    if not isinstance(trees[0], Mapping):
+        return float(np.mean(trees))
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    return {key: merged_values([tree[key] for tree in trees if key in tree]) for key in keys}

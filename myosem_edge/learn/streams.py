@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from myosem_edge.calibration.enrol import NONE, Labelled, enrol
+from myosem_edge.calibration.enrol import NONE, Labelled, encode_both, enrol_encoded, fit_electrodes
+from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.learn.datasets.recording import Recording
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.discriminant import Lda
+from myosem_edge.runtime.encoder import Encoded
 from myosem_edge.runtime.gate import Command, Inputs, Limits, State, Wearer, step
 from myosem_edge.runtime.grips import GripMap
-from myosem_edge.runtime.match import Enrolment
+from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.runtime.shaper import ShaperState, shape
 from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
 
@@ -77,16 +79,15 @@ def calibration_data(recordings: Sequence[Recording], names: dict[int, str], rep
 class LdaDecoder(Decoder):
     """The peer: the same stream and the same gate, decided by the log-feature discriminant alone."""
 
-    def __init__(self, model: Model, enrolment: Enrolment, *, backend: str = "onnxruntime") -> None:
-        nothing = Lda(np.zeros_like(enrolment.head_h.means), enrolment.head_h.precision)
-        super().__init__(model, replace(enrolment, head_h=nothing), backend=backend)
+    def __init__(self, model: Model, enrolment: Enrolment, lda: Lda, *, backend: str = "onnxruntime") -> None:
+        super().__init__(model, enrolment, backend=backend)
         head = self.matcher
         rows = head.gallery.rows(enrolment.actions)
         constants = model.operating_point.match
 
-        def match(encoded: object) -> tuple[np.ndarray, np.ndarray]:
-            logs = enrolment.head_log.log_posteriors(encoded.log_features)  # type: ignore[attr-defined]
-            scaled = logs / constants.head_temperature * 2.0  # one discriminant instead of two summed
+        def match(encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
+            logs = lda.log_posteriors(encoded.log_features)
+            scaled = logs / constants.head_temperature * len(HEADS)  # one discriminant instead of several summed
             scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
             p = np.zeros((len(logs), len(head.gallery.ids)))
             p[:, rows] = scaled / scaled.sum(axis=1, keepdims=True)
@@ -107,10 +108,16 @@ def play_person(
 ) -> StreamResult:
     """Calibrate on one repetition of each action, then play every stream from rest."""
     data = calibration_data(recordings, names, repetition)
-    enrolment, _ = enrol(model, data, mirrored=recordings[0].mirrored, backend=backend)
+    fit, clarity = fit_electrodes(model, data, recordings[0].mirrored)
+    encoded = encode_both(model, data, fit, backend)
+    enrolment, _ = enrol_encoded(encoded, data, fit, clarity)
+    shown = np.flatnonzero(data.action[: len(encoded[0])] != NONE)
+    lda = fit_lda(encoded[0].log_features[shown], data.action[shown], len(data.actions))
     result = StreamResult()
     for recording in recordings:
-        decoder = (LdaDecoder if peer else Decoder)(model, enrolment, backend=backend)
+        decoder = (
+            LdaDecoder(model, enrolment, lda, backend=backend) if peer else Decoder(model, enrolment, backend=backend)
+        )
         hops = list(_drive(recording, decoder, grips))
         if recording.facts["gesture"] == 0:
             result.free_s += len(recording.emg) / recording.montage.rate_hz

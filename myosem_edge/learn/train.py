@@ -28,7 +28,7 @@ from myosem_edge.learn.checkpoint import Trained, read_tensors
 from myosem_edge.learn.hidden import hide_actions
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
 from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, spoken
-from myosem_edge.learn.sessions import Session
+from myosem_edge.learn.sessions import Session, require_trainable
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ Progress = Callable[[int, dict[str, float]], None]
 
 def align_sessions(sessions: Sequence[Session], catalogue: Catalogue) -> dict[str, np.ndarray]:
     """Rotate every session to the ring its labels agree on; returns the templates by action id."""
-    shifts, templates = align_rings([session_map(session) for session in sessions])
+    rings = sessions[0].montage.turning_rings
+    shifts, templates = align_rings([session_map(session) for session in sessions], rings=rings)
     for session, shift in zip(sessions, shifts, strict=True):
         session.shift = shift
     return {catalogue.ids[k]: row.astype(np.float32) for k, row in templates.items()}
@@ -76,7 +77,7 @@ def align_to(sessions: Sequence[Session], templates: Mapping[str, np.ndarray], c
     """Rotate every session to the templates of a trained model, by its own labels."""
     rows = {catalogue.ids.index(action): row for action, row in templates.items()}
     for session in sessions:
-        session.shift = best_shift(session_map(session), rows)[0]
+        session.shift = best_shift(session_map(session), rows, rings=session.montage.turning_rings)[0]
 
 
 def session_map(
@@ -85,7 +86,7 @@ def session_map(
     """Mean log RMS per action of a session's believed frames, in the session's own scale."""
     energies, actions = [], []
     for clip in session.clips:
-        energy = np.square(clip.x / session.scale).reshape(len(clip.action), -1, clip.x.shape[1]).mean(axis=1)
+        energy = clip.mean_square() / np.square(session.scale)
         chosen = np.array([a >= 0 and keep(int(a), int(r)) for a, r in zip(clip.action, clip.repetition, strict=True)])
         energies.append(energy[chosen])
         actions.append(clip.action[chosen])
@@ -116,6 +117,7 @@ def train(
         raise InputError("an episode needs at least two actions", found=config.ways)
     if config.hidden_actions:
         sessions = hide_actions(sessions, config.hidden_actions, catalogue)
+    require_trainable(sessions, config.model.channels, config.model.frame_samples, len(catalogue))
     templates = align_sessions(sessions, catalogue)
     torch.manual_seed(config.seed)
     raw = torch.from_numpy(table.vectors)

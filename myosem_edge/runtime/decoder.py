@@ -72,8 +72,8 @@ class Model:
             descriptions = load_tensors(bundle.member("descriptions.safetensors"))
             ids = tuple(line.split("\t", 1)[0] for line in bundle.member("descriptions.txt").decode().splitlines())
             rows = descriptions["gallery"]
-            gallery = Gallery(tuple(ids[i] for i in rows), descriptions["prototypes"][rows])
             templates = {ids[i]: row for i, row in zip(tensors["ring.actions"], tensors["ring.templates"], strict=True)}
+            gallery = Gallery(tuple(ids[i] for i in rows), descriptions["prototypes"][rows], frozenset(templates))
             frame = manifest.filter.frame_samples
             model = cls(
                 BlockFilter(np.array(manifest.filter.sections), frame),

@@ -9,20 +9,31 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lda:
-    """`means` (classes, features), `precision` (features, features): the inverse of the shared covariance."""
+    """`means` (rows, features), `precision` (features, features): the inverse of the shared covariance.
+
+    An action may look like several things: `owners` (rows,) says which class each row of means belongs to, () that
+    every row is a class of its own. A class is as near as its nearest row.
+    """
 
     means: np.ndarray
     precision: np.ndarray
+    owners: tuple[int, ...] = ()
 
     def distances(self, features: np.ndarray) -> np.ndarray:
-        """Squared Mahalanobis distances `(n, classes)` of features `(n, d)` to every class mean."""
+        """Squared Mahalanobis distances `(n, classes)` of features `(n, d)` to every class."""
         offset = features[:, None, :] - self.means[None, :, :]
-        return np.einsum("nkd,nkd->nk", offset @ self.precision, offset)
+        return -self._best(-np.einsum("nkd,nkd->nk", offset @ self.precision, offset))
 
     def log_posteriors(self, features: np.ndarray) -> np.ndarray:
         """Log posteriors `(n, classes)` under uniform priors."""
         weights = self.means @ self.precision
-        return log_softmax(features @ weights.T - 0.5 * np.einsum("kd,kd->k", weights, self.means))
+        return log_softmax(self._best(features @ weights.T - 0.5 * np.einsum("kd,kd->k", weights, self.means)))
+
+    def _best(self, rows: np.ndarray) -> np.ndarray:
+        if not self.owners:
+            return rows
+        owners = np.asarray(self.owners)
+        return np.stack([rows[:, owners == k].max(axis=1) for k in range(max(self.owners) + 1)], axis=1)
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from myosem_edge.errors import BundleError, InputError
 from myosem_edge.signal.blockfilter import BlockFilter
+from myosem_edge.signal.covariance import start_products, step_log_covariance
 from myosem_edge.signal.features import WINDOW_FRAMES, FeatureState, log_features, step_window_sums
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 from myosem_edge.signal.montage import ring_order
@@ -114,17 +115,21 @@ class Fit:
 class EncoderState:
     filter: np.ndarray
     features: FeatureState
+    products: np.ndarray  # of the last frames, for the covariance
     front: FrontState
     body: Histories
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """k hops: h (k, width), unit z (k, embedding), log features (k, 3 * channels), mean scaled RMS of 250 ms (k,)."""
+    """k hops: h (k, width), unit z (k, embedding), log features (k, 3 * channels), log covariance (k, c (c + 1) / 2),
+    mean scaled RMS of 250 ms (k,).
+    """
 
     h: np.ndarray
     z: np.ndarray
     log_features: np.ndarray
+    log_covariance: np.ndarray
     rms: np.ndarray
 
     def __len__(self) -> int:
@@ -154,6 +159,7 @@ class StreamingEncoder:
         return EncoderState(
             self._filter.start(self.channels),
             FeatureState.start(self.channels),
+            start_products(self.channels),
             FrontState.start(self._front),
             self.body.start(),
         )
@@ -165,12 +171,15 @@ class StreamingEncoder:
         # float32 before the scale, as in training: both sides then see the same numbers
         scaled = (filtered.astype(np.float32) / self.fit.scale)[:, self._order].astype(np.float32)
         frames = scaled.reshape(-1, self.frame_samples, self.channels)
-        sums, feature_state = step_window_sums(frames.astype(np.float64), state.features)
+        exact = frames.astype(np.float64)
+        sums, feature_state = step_window_sums(exact, state.features)
+        covariance, products = step_log_covariance(exact, state.products)
         features, front_state = step_front(self._front, frames, state.front)
         h, z_raw, histories = self.body.step(features, state.body)
         rms = np.sqrt(sums[:, 2] / (WINDOW_FRAMES * self.frame_samples)).mean(axis=1)
-        encoded = Encoded(h, weigh_views(z_raw, self._view_scale), log_features(sums, self.frame_samples), rms)
-        return encoded, EncoderState(filter_state, feature_state, front_state, histories)
+        z = weigh_views(z_raw, self._view_scale)
+        encoded = Encoded(h, z, log_features(sums, self.frame_samples), covariance, rms)
+        return encoded, EncoderState(filter_state, feature_state, products, front_state, histories)
 
     def whole(self, samples: np.ndarray) -> Encoded:
         """Every hop of a recording (n, channels) from a cold start; a last partial frame is dropped."""

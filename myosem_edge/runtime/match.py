@@ -8,7 +8,7 @@ p(k) = P(enrolled) softmax(head / T)_k for enrolled k, (1 - P(enrolled)) softmax
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ import numpy as np
 from myosem_edge.errors import InputError
 from myosem_edge.runtime.discriminant import Lda, log_softmax
 from myosem_edge.runtime.encoder import Encoded, Fit
+
+HEADS = ("h", "z", "log_features", "log_covariance")  # of `Encoded`, each with a discriminant of its own
+PRIOR_TEMPERATURE = 0.05  # of cosines, where descriptions stand beside a calibration
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Enrolment:
 
     fit: Fit
     actions: tuple[str, ...]
-    head_h: Lda
-    head_log: Lda
+    heads: Mapping[str, Lda]  # by name of HEADS
+    text_weight: float  # of the descriptions beside the discriminants: less, the more repetitions there were
     typical_distance: float  # median squared Mahalanobis distance of held-out calibration hops to their own action
     rest_rms: float
     active_rms: tuple[float, ...]  # per action: a comfortable contraction
@@ -44,10 +47,13 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The descriptions that may be retrieved: ids and unit prototypes (n, embedding)."""
+    """The descriptions that may be retrieved: ids and unit prototypes (n, embedding); `learnt` are the ids that were
+    trained on, whose cosines can be trusted beside a calibration.
+    """
 
     ids: tuple[str, ...]
     prototypes: np.ndarray
+    learnt: frozenset[str] = frozenset()
 
     def rows(self, ids: Sequence[str]) -> list[int]:
         missing = [name for name in ids if name not in self.ids]
@@ -67,6 +73,7 @@ class Matcher:
         if enrolment is not None:
             self._rows = gallery.rows(enrolment.actions)
             self._enrolled[self._rows] = True
+            self._learnt = np.array([name in gallery.learnt for name in enrolment.actions])
 
     def match(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and cosines, both (hops, gallery)."""
@@ -82,19 +89,33 @@ class Matcher:
             enrolled = _sigmoid(enrolled_evidence(e, self._enrolled, encoded.h, cosines) @ weights)
             inside = np.exp(log_softmax(cosines[:, others] / c.text_temperature))
             probabilities[:, others] = (1.0 - enrolled)[:, None] * inside
-        head = np.exp(log_softmax(head_scores(e, encoded.h, encoded.log_features) / c.head_temperature))
+        scores = head_scores(e, encoded, cosines[:, self._rows], self._learnt)
+        head = np.exp(log_softmax(scores / c.head_temperature))
         probabilities[:, self._rows] = enrolled[:, None] * head
         return probabilities, cosines
 
 
-def head_scores(enrolment: Enrolment, h: np.ndarray, log_features: np.ndarray) -> np.ndarray:
-    """Summed log posteriors (n, actions) of both discriminants."""
-    return enrolment.head_h.log_posteriors(h) + enrolment.head_log.log_posteriors(log_features)
+def head_scores(enrolment: Enrolment, encoded: Encoded, cosines: np.ndarray, learnt: np.ndarray) -> np.ndarray:
+    """Summed log posteriors (n, actions) of the discriminants and, weighted, of the enrolled descriptions.
+
+    cosines (n, actions) of the enrolled actions; `learnt` (actions,) bool as in `text_scores`. A product of experts
+    (Hinton 2002): what the wearer showed and what the population knows, each able to veto.
+    """
+    shown = sum(head.log_posteriors(getattr(encoded, name)) for name, head in enrolment.heads.items())
+    return np.asarray(shown + enrolment.text_weight * text_scores(cosines, learnt))
+
+
+def text_scores(cosines: np.ndarray, learnt: np.ndarray) -> np.ndarray:
+    """Log probabilities (n, actions) of descriptions; one that was never trained on gets neither bonus nor malus."""
+    scores = np.full(cosines.shape, -np.log(max(cosines.shape[1], 1)))
+    if learnt.any():
+        scores[:, learnt] = log_softmax(cosines[:, learnt] / PRIOR_TEMPERATURE) + np.log(learnt.mean())
+    return scores
 
 
 def enrolled_evidence(enrolment: Enrolment, enrolled: np.ndarray, h: np.ndarray, cosines: np.ndarray) -> np.ndarray:
     """(n, 3): one, log relative distance to the nearest enrolled action, lead of the best enrolled description."""
-    distance = enrolment.head_h.distances(h).min(axis=1) / enrolment.typical_distance
+    distance = enrolment.heads["h"].distances(h).min(axis=1) / enrolment.typical_distance
     lead = cosines[:, enrolled].max(axis=1)
     if not enrolled.all():
         lead = lead - cosines[:, ~enrolled].max(axis=1)

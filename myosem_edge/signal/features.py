@@ -13,6 +13,7 @@ import numpy as np
 
 WINDOW_FRAMES = 10  # 250 ms of 25 ms frames: the usual window of myoelectric control
 LOG_FLOOR = 1e-2  # of the wearer's own scale: about the electronic noise of a relaxed electrode
+STRETCH_FRAMES = 4096  # of a recording at a time: the statistics of a sample take five times its own memory
 STATISTICS = 5  # |x|, |dx|, x^2, zero crossings, slope sign changes
 
 
@@ -63,4 +64,8 @@ def step_window_sums(frames: np.ndarray, state: FeatureState) -> tuple[np.ndarra
 
 def window_sums(frames: np.ndarray) -> np.ndarray:
     """Sums over the last WINDOW_FRAMES at every frame of a recording `(k, samples, channels)` -> `(k, 5, channels)`."""
-    return step_window_sums(frames, FeatureState.start(frames.shape[2]))[0]
+    state, parts = FeatureState.start(frames.shape[2]), []
+    for first in range(0, len(frames), STRETCH_FRAMES):
+        part, state = step_window_sums(frames[first : first + STRETCH_FRAMES], state)
+        parts.append(part)
+    return np.concatenate(parts)

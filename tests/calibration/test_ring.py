@@ -82,3 +82,18 @@ def test_an_activity_map_is_the_mean_log_rms_of_an_action() -> None:
     maps = activity_map(energy, np.array([0, 0, -1]))
     assert list(maps) == [0]
     np.testing.assert_allclose(maps[0], [0.0, 1.5], atol=1e-9)
+
+
+@pytest.mark.parametrize("turn", [0, 3, 7])
+def test_two_rings_turn_together(turn: int) -> None:
+    maps = templates(1)
+    two = {k: np.concatenate((row, row[::-1])) for k, row in maps.items()}
+    worn = {k: np.concatenate((np.roll(row[:8], turn), np.roll(row[8:], turn))) for k, row in two.items()}
+    shift, clarity = best_shift(worn, two, rings=2)
+    assert (shift, clarity > 0) == (turn, True)
+
+
+def test_electrodes_with_places_of_their_own_do_not_turn() -> None:
+    maps = templates(1)
+    assert best_shift(worn_at(3, maps), maps, rings=0) == (0, 0.0)
+    assert align_rings([worn_at(3, maps), maps], rings=0)[0] == [0, 0]

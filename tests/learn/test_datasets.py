@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.errors import InputError
-from myosem_edge.learn.datasets import DATASETS, data_set, myo_cotelallard7, myo_kanoga22, myo_readings8
+from myosem_edge.learn.datasets import (
+    DATASETS,
+    data_set,
+    flexemg64,
+    myo_cotelallard7,
+    myo_kanoga22,
+    myo_readings8,
+    unibo_inail4,
+)
+from myosem_edge.learn.sessions import ANONYMOUS, NO_ACTION, sessions_of
 from myosem_edge.learn.splits import DATASETS as FAMILIES
 from tests.conftest import shared_data
 
@@ -52,8 +63,32 @@ def test_only_permissive_data_sets_train_what_ships() -> None:
         "myo_readings8": ("MIT", True),
         "myo_kanoga22": ("Apache-2.0", True),
         "myo_cotelallard7": ("GPL-3.0", False),
+        "unibo_inail4": ("LGPL-2.1", False),
+        "flexemg64": ("GPL-3.0", False),
+        **{f"ninapro_db{n}": ("registration, non-commercial research", False) for n in (1, 2, 3, 5, 6, 7)},
+        "emg2pose": ("CC BY-NC-SA 4.0", False),
     }
+    assert set(DATASETS) == set(load_catalogue().datasets)
     assert all(data_set(name).may_ship for name in FAMILIES["shipped"])
+
+
+def test_the_page_says_of_every_data_set_what_its_loader_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    listed: dict[str, tuple[str, str]] = {}
+    above = ["", "", "", ""]
+    for line in re.findall(r"^\| `.*", page, re.MULTILINE):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        above = [old if new == "as above" else new for old, new in zip(above, cells, strict=True)]
+        listed |= dict.fromkeys(re.findall(r"`(\w+)`", cells[0]), (above[2], above[3]))
+    assert listed.keys() == DATASETS.keys()
+    for name, (licence, electrodes) in listed.items():
+        source, montage = DATASETS[name], DATASETS[name].montage
+        rings = montage.turning_rings
+        many = "ring" if rings == 1 else "rings"
+        where = f"{rings} {many} of {montage.channels // rings}" if rings else f"{montage.channels} places"
+        rate = f"{montage.rate_hz / 1000:g} kHz" if montage.rate_hz >= 1000 else f"{montage.rate_hz:g} Hz"
+        assert licence == source.licence
+        assert electrodes == f"{where}, {rate}" + (", envelopes" if montage.envelope else "")
 
 
 def test_an_unknown_data_set_names_the_nearest() -> None:
@@ -131,13 +166,109 @@ def test_the_sources_duplicated_people_are_not_there_twice() -> None:
     assert not {"P_Female7", "P_Female8", "P_Female9"} & set(subjects)
 
 
-@pytest.mark.parametrize("pack", DATASETS)
+ARMBANDS = ("myo_readings8", "myo_kanoga22", "myo_cotelallard7")
+
+
+@pytest.mark.parametrize("pack", (*ARMBANDS, "unibo_inail4", "flexemg64"))
 def test_a_real_person_of_every_pack_is_read(pack: str) -> None:
     source, folder = DATASETS[pack], shared_data(pack)
-    recordings = list(source.read(folder, source.subjects(folder)[0]))
+    subject = source.subjects(folder)[0]
+    recordings = list(source.read(folder, subject))
     assert recordings and any(r.usable.any() for r in recordings)
+    assert all(r.emg.shape[1] == source.montage.channels and r.mask.all() for r in recordings)
+    assert all(path.is_file() for path in source.sources(folder, subject))
     levels = [np.sqrt(np.square(r.emg).mean()) for r in recordings]
-    assert 3 < np.median(levels) < 60  # counts of one armband: the scales agree
+    if pack in ARMBANDS:
+        assert 3 < np.median(levels) < 60  # counts of one armband: the scales agree
+
+
+def unibo() -> Arrays:
+    label, repetition = stream(2, cue_s=1.0)
+    return {
+        "emg": np.abs(np.random.default_rng(0).normal(500, 100, (2 * len(label), 4))).astype(np.int16),
+        "label": np.concatenate((label, label)),
+        "repetition": np.concatenate((repetition, repetition)),
+        "label_cue": np.zeros(2 * len(label), np.uint8),
+        "rec_ptr": np.array([0, len(label), 2 * len(label)]),
+        "rec_day": np.array([1, 3]),
+        "rec_posture": np.array([4, 1]),
+    }
+
+
+def test_unibo_is_envelopes_a_session_a_day(tmp_path: Path) -> None:
+    write(tmp_path, unibo())
+    found = list(unibo_inail4.read(tmp_path, "p1"))
+    assert [(r.session, r.facts["posture"]) for r in found] == [("day1", 4), ("day3", 1)]
+    assert found[0].montage.envelope and found[0].montage.rate_hz == 100.0
+    assert np.array_equal(found[0].emg, 2.0 * unibo()["emg"][:800])
+
+
+def test_unverified_gestures_never_become_actions_with_a_text(tmp_path: Path) -> None:
+    write(tmp_path, unibo())
+    catalogue = load_catalogue()
+    rest = catalogue.ids.index("rest")
+    plain = sessions_of(unibo_inail4.read(tmp_path, "p1"), catalogue)
+    assert {int(a) for s in plain for c in s.clips for a in c.action} == {rest, NO_ACTION}
+    asked = sessions_of(unibo_inail4.read(tmp_path, "p1"), catalogue, anonymous=True)
+    assert {int(a) for s in asked for c in s.clips for a in c.action} == {rest, ANONYMOUS + 2}
+
+
+def test_an_envelope_is_not_high_passed(tmp_path: Path) -> None:
+    write(tmp_path, unibo())
+    session, _ = sessions_of(unibo_inail4.read(tmp_path, "p1"), load_catalogue())
+    raw = next(iter(unibo_inail4.read(tmp_path, "p1"))).emg
+    assert np.allclose(session.clips[0].x, raw[: len(session.clips[0].x)], rtol=1e-6)
+
+
+PLACES = np.arange(64, 0, -1).reshape(16, 4)
+
+
+def flexemg(folder: Path, places: np.ndarray = PLACES) -> None:
+    """Two trials of rest, two cues and rest, the channel's number as its signal."""
+    n = 2000
+    label = np.tile(np.repeat([0, 1, 4, 0], n), 2).astype(np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "arraymap.npy", places)
+    write(
+        folder,
+        {
+            "emg": np.tile(np.arange(64), (len(label), 1)).astype(np.int16),
+            "label": label,
+            "repetition": (label > 0).astype(np.uint8),
+            "rec_ptr": np.array([0, 4 * n, 8 * n]),
+            "rec_session": np.array([1, 2]),
+            "rec_trial": np.array([3, 1]),
+            "rec_dc_offset": np.zeros((2, 64), np.int16),
+        },
+    )
+
+
+def test_flexemg_comes_ring_by_ring_around_the_arm(tmp_path: Path) -> None:
+    flexemg(tmp_path)
+    first, second = flexemg64.read(tmp_path, "p1")
+    channel = np.rint(first.emg[0] / flexemg64.UV_PER_COUNT).astype(int) + 1
+    assert np.array_equal(channel.reshape(4, 16), PLACES.T)
+    assert (first.montage.rings, first.montage.channels, first.montage.rate_hz) == (4, 64, 1000.0)
+    assert [r.session for r in (first, second)] == ["1", "2"]
+    assert [sorted(set(r.repetition.tolist())) for r in (first, second)] == [[0, 3], [0, 1]]
+
+
+def test_flexemg_leaves_a_margin_on_both_sides_of_a_cue(tmp_path: Path) -> None:
+    flexemg(tmp_path)
+    first, _ = flexemg64.read(tmp_path, "p1")
+    for change, after in ((2000, 750), (4000, 750), (6000, 1250)):
+        assert not first.usable[change - 250 : change + after].any()
+        assert first.usable[change - 251] and first.usable[change + after]
+
+
+@pytest.mark.parametrize("places", [np.arange(64).reshape(16, 4), PLACES.T, np.ones((16, 4), int)])
+def test_a_map_that_is_no_map_is_refused(tmp_path: Path, places: np.ndarray) -> None:
+    flexemg(tmp_path, places)
+    with pytest.raises(InputError, match="does not hold every channel once"):
+        list(flexemg64.read(tmp_path, "p1"))
+    (tmp_path / "arraymap.npy").unlink()
+    with pytest.raises(InputError, match="not a readable map"):
+        list(flexemg64.read(tmp_path, "p1"))
 
 
 def test_subjects_are_sorted_and_native_copies_left_out(tmp_path: Path) -> None:

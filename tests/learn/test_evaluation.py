@@ -18,6 +18,8 @@ from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
 from myosem_edge.learn import fewshot
 from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.days import KEPT, KEPT_TURNED, across_days
+from myosem_edge.learn.days import ROWS as DAY_ROWS
 from myosem_edge.learn.embed import (
     SETTLE_FRAMES,
     Embedded,
@@ -27,9 +29,11 @@ from myosem_edge.learn.embed import (
     worn_scale,
     worn_shift,
 )
-from myosem_edge.learn.evaluate import PLACEMENTS, RETRIEVERS, Evaluation, evaluate, to_markdown
+from myosem_edge.learn.evaluate import FOREIGN_SCALE, PLACEMENTS, RETRIEVERS, STRICT_PLACEMENTS, evaluate
+from myosem_edge.learn.evaluation import Evaluation
 from myosem_edge.learn.fewshot import BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot
 from myosem_edge.learn.model import ModelConfig
+from myosem_edge.learn.report import to_markdown
 from myosem_edge.learn.sessions import NO_ACTION, Session
 from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
 from myosem_edge.learn.train import TrainConfig, train
@@ -212,6 +216,146 @@ def test_actions_that_were_held_out_are_retrieved_alone_and_among_all(trained: T
     to_markdown(found)
 
 
+def test_an_evaluation_is_read_back_as_it_was_written(result: Evaluation) -> None:
+    text = json.dumps(result.to_dict(), allow_nan=False)
+    again = Evaluation.from_dict(json.loads(text))
+    assert json.dumps(again.to_dict()) == text and to_markdown(again) == to_markdown(result)
+
+
+def test_confusions_are_shares_of_true_actions(result: Evaluation) -> None:
+    (retrieval,) = result.retrieval
+    for placement in PLACEMENTS:
+        shares = np.array(retrieval.confusion[placement])
+        assert shares.shape == (len(retrieval.judged), len(retrieval.gallery))
+        assert np.allclose(shares.sum(axis=1), 100, atol=0.1)
+        right = retrieval.values[placement]["descriptions"]["window"]["R@1"]
+        assert abs(np.diag(shares).mean() - np.mean(list(right.values()))) < 0.5
+
+
+def test_every_description_and_execution_is_on_the_map(result: Evaluation) -> None:
+    found = result.landscape["myo_readings8"]
+    assert set(found.landmarks) == set(NAMES) == set(found.actions)
+    assert len(found.points) == len(found.actions) == 2 * 6 * len(NAMES)
+    assert 1.0 >= sum(found.explained) > 0.3 and found.explained[0] >= found.explained[1] > 0
+
+
+def test_reliability_covers_every_decision_once(result: Evaluation) -> None:
+    assert 0 < result.temperature <= 1
+    curves = result.reliability["myo_readings8"]
+    assert set(curves) == set(PLACEMENTS)
+    for curve in curves.values():
+        assert abs(sum(share for _, _, share in curve) - 1) < 1e-9
+        assert all(0 <= value <= 1 for row in curve for value in row)
+
+
+def test_the_temperature_knows_nothing_of_the_judged(trained: Trained, result: Evaluation) -> None:
+    others = people()
+    for session in others[2:]:
+        for clip in session.clips:
+            clip.x[:] = np.random.default_rng(1).normal(0, 1, clip.x.shape)
+    spoilt = evaluate(trained, SPLIT, others, CATALOGUE, load_table(), budgets=())
+    assert spoilt.temperature == result.temperature
+    assert spoilt.reliability != result.reliability
+
+
+def test_the_scale_of_the_training_people_owes_the_judged_nothing(trained: Trained) -> None:
+    """A person whose amplifier is sixteen times stronger is seen as such; their own scale hides it."""
+
+    def judge(gain: float) -> dict[str, Any]:
+        sessions = people()
+        for session in sessions[2:]:
+            session.scale = session.scale * gain
+            for clip in session.clips:
+                clip.x *= gain
+        found = evaluate(trained, SPLIT, sessions, CATALOGUE, load_table(), budgets=(), placements=STRICT_PLACEMENTS)
+        assert list(found.retrieval[0].values) == list(STRICT_PLACEMENTS)
+        return {name: each["descriptions"]["window"] for name, each in found.retrieval[0].values.items()}
+
+    one, loud = judge(1.0), judge(16.0)  # a power of two: not a bit of the scaled signal changes
+    assert one["as worn"] == loud["as worn"] and one[FOREIGN_SCALE] != loud[FOREIGN_SCALE]
+
+
+def test_near_synonyms_count_as_right_when_merged(trained: Trained) -> None:
+    """finger_abduction and hand_open are one semantic group."""
+    names = ("rest", "hand_open", "finger_abduction", "fist")
+    sessions = people()[:2] + [
+        made_up_session(i, repetitions=5, subject=SHIPPED_HELD_OUT[i], dataset="myo_readings8", actions=names)
+        for i in range(2)
+    ]
+    found = evaluate(trained, SPLIT, sessions, CATALOGUE, load_table(), budgets=())
+    first = found.retrieval[0]
+    assert (first.merged, len(first.gallery)) == (3, 4)
+    assert first.group_chance == pytest.approx((25 + 50 + 50 + 25) / 4)
+    window = first.values["as worn"]["descriptions"]["window"]
+    assert all(window["group R@1"][person] >= window["R@1"][person] for person in window["R@1"])
+    merged = np.array(first.confusion["as worn"])
+    a, b = (first.gallery.index(name) for name in names[1:3])
+    assert merged[[a, b]][:, [a, b]].sum() > 0  # else this test says nothing
+    assert np.mean(list(window["group R@1"].values())) == pytest.approx(
+        (np.diag(merged).sum() + merged[a, b] + merged[b, a]) / 4, abs=0.5
+    )
+    assert "near-synonyms merged" in to_markdown(found)
+
+
+def test_no_group_score_where_no_two_actions_share_a_group(result: Evaluation) -> None:
+    assert result.retrieval[0].merged == 0 and "near-synonyms" not in to_markdown(result)
+
+
+def test_electrodes_without_a_ring_are_never_turned(trained: Trained) -> None:
+    sessions = people()
+    for session in sessions:
+        session.montage = replace(session.montage, layout="sites")
+    found = evaluate(trained, SPLIT, sessions, CATALOGUE, load_table(), budgets=())
+    assert list(found.retrieval[0].values) == ["as worn"]
+
+
+def test_a_session_that_is_over_before_it_is_judged_is_left_out(trained: Trained) -> None:
+    sessions = people()
+    short = sessions[-1]
+    for clip in short.clips:
+        clip.action[SETTLE_FRAMES:] = NO_ACTION
+    found = evaluate(trained, SPLIT, sessions, CATALOGUE, load_table(), budgets=())
+    assert found.retrieval[0].people == (sessions[-2].person,)
+
+
+def test_no_ring_is_found_from_actions_that_were_never_trained_on(trained: Trained) -> None:
+    """Only unseen actions are judged here, and none of them has a template."""
+    sessions = [made_up_session(i, 5, f"s{i}", "myo_readings8", (*NAMES, "forearm_pronation")) for i in range(3)]
+    found = evaluate(trained, Split("research", "action", 0), sessions, CATALOGUE, load_table(), budgets=())
+    assert [r.judged for r in found.retrieval] == [("forearm_pronation",)]
+    assert all(list(r.values) == ["as worn"] for r in found.retrieval)
+    assert list(found.reliability["myo_readings8"]) == ["as worn"]
+    to_markdown(found)
+
+
+def test_later_days_are_judged_with_the_old_calibration_and_a_new_one(trained: Trained) -> None:
+    split = Split("research", "days")
+    sessions = [
+        made_up_session(i, repetitions=5, subject="sub1", dataset="myo_kanoga22", name=f"day{i:02d}") for i in range(3)
+    ]
+    found = evaluate(trained, split, sessions, CATALOGUE, load_table())
+    assert list(found.days["myo_kanoga22"]) == list(DAY_ROWS) and found.few_shot == {}
+    assert all(
+        people == {"myo_kanoga22/sub1": pytest.approx(100, abs=10)}
+        for units in found.days["myo_kanoga22"].values()
+        for people in (units["window"]["log-feature LDA"], units["window"]["calibrated head"])
+    )
+    assert f"\n| {DAY_ROWS[0]} | " in to_markdown(found)
+
+
+def test_a_band_that_was_turned_overnight_is_found_again(trained: Trained) -> None:
+    old = made_up_session(1, repetitions=5, subject="sub1", dataset="myo_kanoga22", name="day01")
+    gain = np.linspace(0.5, 2.0, 8).astype(np.float32)  # electrodes differ, and take their scale along
+    new = made_up_session(2, repetitions=5, subject="sub1", dataset="myo_kanoga22", name="day02")
+    for clip in old.clips:
+        clip.x *= gain
+    for clip in new.clips:
+        clip.x[:] = np.roll(clip.x * gain, 3, axis=1)
+    rows = across_days([old], [new], trained, torch_encode(trained), CATALOGUE.ids)
+    right = {row: units["window"]["log-feature LDA"]["myo_kanoga22/sub1"] for row, units in rows.items()}
+    assert right[KEPT] < 70 and right[KEPT_TURNED] > 95 and right["one new repetition"] > 95
+
+
 def test_one_data_set_can_be_judged_alone(trained: Trained) -> None:
     other = made_up_session(8, repetitions=6, subject="E_Male0", dataset="myo_cotelallard7")
     both = evaluate(trained, SPLIT, [*people(), other], CATALOGUE, load_table(), budgets=())
@@ -230,5 +374,5 @@ def test_a_judged_person_who_was_trained_on_is_refused(trained: Trained) -> None
 
 @pytest.mark.parametrize("kept", [slice(0, 2), slice(2, 4)])
 def test_one_side_alone_is_no_evaluation(trained: Trained, kept: slice) -> None:
-    with pytest.raises(InputError, match="who were trained on and people who were not"):
+    with pytest.raises(InputError, match="that were trained on and others that were not"):
         evaluate(trained, SPLIT, people()[kept], CATALOGUE, load_table(), budgets=())

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myosem_edge.learn.metrics import balanced, emg_to_text, error_ratio, over_people, paired, ranks, text_to_emg
+from myosem_edge.learn.metrics import (
+    balanced,
+    emg_to_text,
+    error_ratio,
+    merge_groups,
+    merged_values,
+    over_people,
+    paired,
+    ranks,
+    text_to_emg,
+)
 
 SIMILARITY = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.4], [0.6, 0.3, 0.1], [0.0, 0.1, 0.2]])
 TRUTH = np.array([0, 1, 1, 2])
@@ -61,3 +71,25 @@ def test_paired_difference_is_tighter_than_two_intervals():
 def test_error_ratio():
     ours, base = {f"p{i}": 95.0 for i in range(6)}, {f"p{i}": 90.0 for i in range(6)}
     assert error_ratio(ours, base).mean == pytest.approx(0.5)
+
+
+def test_a_group_is_as_similar_as_its_best_member() -> None:
+    similarity = np.array([[0.1, 0.9, 0.3, 0.2], [0.5, 0.4, 0.6, 0.55]])
+    assert np.array_equal(merge_groups(similarity, np.array([0, 1, 0, 1])), [[0.3, 0.9], [0.6, 0.55]])
+
+
+def test_merged_scores_are_still_balanced_over_actions() -> None:
+    """Three actions, two of one group: each counts a third, not the group as one of two."""
+    truth = np.array([0, 1, 2, 2, 2])
+    groups = np.array([0, 0, 1])
+    similarity = np.array([[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]], dtype=float)
+    merged = emg_to_text(merge_groups(similarity, groups), groups[truth], by=truth)
+    assert merged["R@1"] == pytest.approx(200 / 3)
+    assert emg_to_text(similarity, truth)["R@1"] == pytest.approx(100 / 3)
+
+
+def test_a_person_of_several_folds_counts_with_the_mean() -> None:
+    assert merged_values([{"a": {"p": 10.0, "q": 1.0}}, {"a": {"p": 20.0}, "b": {"r": 3.0}}]) == {
+        "a": {"p": 15.0, "q": 1.0},
+        "b": {"r": 3.0},
+    }

@@ -55,6 +55,13 @@ def test_any_cut_gives_the_same_sums(cuts):
     assert np.allclose(np.concatenate(parts), window_sums(frames), atol=1e-12)
 
 
+def test_a_long_recording_is_taken_in_stretches_that_do_not_show(monkeypatch):
+    frames = emg(57)
+    whole = window_sums(frames)
+    monkeypatch.setattr("myosem_edge.signal.features.STRETCH_FRAMES", 8)
+    assert np.array_equal(window_sums(frames), whole)
+
+
 def test_gain_becomes_a_shift_well_above_the_floor():
     frames = 50 * emg(40)
     shift = log_features(window_sums(3 * frames), FRAME)[20:] - log_features(window_sums(frames), FRAME)[20:]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myosem_edge.errors import ProfileError
-from myosem_edge.signal.montage import MYO, Montage, ring_order
+from myosem_edge.signal.montage import MYO, Montage, RecordedMontage, ring_order
 
 
 @given(st.integers(2, 64), st.integers(0, 63), st.booleans())
@@ -27,9 +27,37 @@ def test_mirroring_twice_is_nothing():
     assert order.tolist() == [0, 7, 6, 5, 4, 3, 2, 1]
 
 
-@pytest.mark.parametrize("field, value", [("channels", 4), ("rate_hz", 250.0), ("unit", "uV"), ("layout", "sites")])
+@pytest.mark.parametrize(
+    "field, value",
+    [("channels", 4), ("rate_hz", 250.0), ("unit", "uV"), ("layout", "sites")],
+)
 def test_another_montage_is_refused_by_name(field, value):
     other = Montage.from_dict({**MYO.to_dict(), field: value})
     with pytest.raises(ProfileError, match=field):
         MYO.require_same(other, where="wearer.profile")
     MYO.require_same(Montage.from_dict(MYO.to_dict()), where="wearer.profile")
+
+
+@pytest.mark.parametrize("shift, mirrored", [(0, False), (3, False), (2, True)])
+def test_rings_turn_together_and_stay_apart(shift, mirrored):
+    one, two = ring_order(8, shift, mirrored), ring_order(16, shift, mirrored, 2)
+    assert np.array_equal(two, np.concatenate((one, 8 + one)))
+
+
+def test_without_a_ring_nothing_turns():
+    assert np.array_equal(ring_order(12, 5, True, 0), np.arange(12))
+    assert Montage("x", 12, "sites", 200.0, "uV", "").turning_rings == 0
+    assert (MYO.turning_rings, RecordedMontage("x", 16, "ring", 200.0, "uV", "", rings=2).turning_rings) == (1, 2)
+
+
+def test_what_a_board_can_be_told_is_written_as_ever():
+    """The keys are part of the bundle's and the profile's format."""
+    assert list(MYO.to_dict()) == ["device", "channels", "layout", "rate_hz", "unit", "prefiltered"]
+
+
+@pytest.mark.parametrize("field, value", [("rings", 2), ("envelope", True)])
+def test_a_recorded_montage_differs_in_what_no_board_knows(field, value):
+    other = RecordedMontage(**MYO.to_dict(), **{field: value})
+    assert RecordedMontage.from_dict(other.to_dict()) == other
+    with pytest.raises(ProfileError, match=field):
+        MYO.require_same(other, where="a data set")

@@ -22,7 +22,7 @@ FREE_MOVEMENT = 0  # the stream whose own gesture is "hibernation" also holds sm
 def read(folder: Path, subject: str) -> Iterator[Recording]:
     for recording in read_pack(folder / f"{subject}.npz", dataset=NAME, montage=MYO, scale=1.0, facts=FACTS):
         session = str(recording.facts["session"])
-        recording = replace(recording, session=session, mirrored=bool(recording.facts["hand"]))
+        recording = replace(recording, session=session, mirrored=bool(recording.facts["hand"]), cued=True)
         recording = drop_after_change(recording, REST, ACTIVE_CUT_S, REST_CUT_S)
         if recording.facts["gesture"] == FREE_MOVEMENT:
             recording.usable[:] = False  # not rest: small free movements, kept for false-activation counts

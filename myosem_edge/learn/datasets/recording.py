@@ -5,14 +5,18 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from myosem_edge.actions.catalogue import Label
 from myosem_edge.errors import InputError
 from myosem_edge.signal.montage import Montage
+
+CUE_ACTIVE_CUT_S, CUE_REST_CUT_S = 0.75, 1.25  # labels that are cues: people start late, and let go later still
+LOOK_BACK_S = 0.45  # the longest that a decision looks back: the encoder's 17 frames, rounded up
 
 # What damaged or foreign files make numpy raise.
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, MemoryError)
@@ -24,7 +28,9 @@ class Recording:
 
     emg: (samples, channels) float32 in the montage's unit. label: (samples,) the data set's own gesture numbers.
     repetition: (samples,) 0 = none. `session` names one donning of the electrodes. `usable` marks samples whose label
-    can be believed (onset lag of cues, cut edges).
+    can be believed (onset lag of cues, cut edges). `mask` (channels,) marks the electrodes that are there; the others
+    are zero. `aliases` says what the catalogue calls a label where that is not its number. `attributes` are facts in
+    words; `notes` say what the loader had to put right or could not know.
     """
 
     dataset: str
@@ -37,11 +43,24 @@ class Recording:
     repetition: np.ndarray
     usable: np.ndarray
     facts: dict[str, int]
+    mask: np.ndarray = field(default_factory=lambda: np.ones(0, dtype=bool))
+    attributes: dict[str, str] = field(default_factory=dict)
+    aliases: dict[int, Label] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    cued: bool = False  # a stream labelled by its cues, rest being 0: sessions find out when they were followed
+
+    def __post_init__(self) -> None:
+        if not len(self.mask):
+            object.__setattr__(self, "mask", np.ones(self.montage.channels, dtype=bool))
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """How to read one data set. `read(folder, subject)` yields recordings; nothing is loaded before that."""
+    """How to read one data set. `read(folder, subject)` yields recordings one at a time; nothing is loaded before that.
+
+    `sources(folder, subject)` are the files that it will read. `weak_labels`: a label names what a person was asked to
+    do in the course of a minute, not what the hand does at a moment.
+    """
 
     name: str
     licence: str
@@ -49,6 +68,8 @@ class DataSet:
     montage: Montage
     subjects: Callable[[Path], list[str]]
     read: Callable[[Path, str], Iterator[Recording]]
+    sources: Callable[[Path, str], list[Path]] = lambda folder, subject: [folder / f"{subject}.npz"]
+    weak_labels: bool = False
 
 
 def pack_subjects(folder: Path) -> list[str]:
@@ -136,7 +157,7 @@ def read_pack(
     require_borders(pointers, len(emg), path)
     fields = {name[4:]: values for name, values in arrays.items() if name.startswith("rec_") and name != "rec_ptr"}
     for name, values in fields.items():
-        if values.shape != (len(pointers) - 1,):
+        if values.shape[:1] != (len(pointers) - 1,) or (name in facts and values.ndim != 1):
             raise InputError(
                 f"rec_{name} is not one value a recording", where=path, found=values.shape, expected=len(pointers) - 1
             )
@@ -151,7 +172,7 @@ def read_pack(
             label=arrays["label"][a:b].astype(np.int64),
             repetition=arrays["repetition"][a:b].astype(np.int64),
             usable=np.ones(b - a, dtype=bool),
-            facts={name: int(values[i]) for name, values in fields.items()},
+            facts={name: int(values[i]) for name, values in fields.items() if values.ndim == 1},
         )
 
 
@@ -164,3 +185,26 @@ def drop_after_change(recording: Recording, rest_label: int, active_s: float, re
         seconds = rest_s if label[start] == rest_label else active_s
         usable[start : start + round(seconds * rate_hz)] = False
     return replace(recording, usable=usable)
+
+
+def drop_after_repetition(recording: Recording, rest_label: int = 0) -> Recording:
+    """Distrust LOOK_BACK_S after every border of repetitions, so that no believed decision looks across one.
+
+    Rest belongs to the repetition that follows it: a border is where a movement ends, or where the count goes on.
+    """
+    label, repetition = recording.label, following_repetition(recording.repetition)
+    usable = recording.usable.copy()
+    ends = (np.diff(label) != 0) & (label[:-1] != rest_label)
+    for border in np.flatnonzero(ends | (np.diff(repetition) != 0)) + 1:
+        usable[border : border + round(LOOK_BACK_S * recording.montage.rate_hz)] = False
+    return replace(recording, usable=usable)
+
+
+def following_repetition(repetition: np.ndarray) -> np.ndarray:
+    """Repetition (samples,) with 0 replaced by the number that follows it, or by the last one at the end."""
+    if not (repetition > 0).any():
+        return repetition.copy()
+    known = np.where(repetition > 0, np.arange(len(repetition)), len(repetition))
+    following = np.minimum.accumulate(known[::-1])[::-1]
+    last_known = int(np.flatnonzero(repetition > 0)[-1])
+    return repetition[np.where(following < len(repetition), following, last_known)]
