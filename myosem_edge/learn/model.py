@@ -32,11 +32,11 @@ class ModelConfig:
     taps: int = 9
     mixtures: int = 32
     width: int = 160  # of h
-    dilations: tuple[int, ...] = (1, 2, 1)
+    dilations: tuple[int, ...] = (1, 2, 4)
     embedding: int = 128  # of z, shared equally by the views
     smooth_frames: int = 1  # causal mean over the last frames of h: steadier holds, later onsets
     activation_aware: bool = True
-    semantic_queries: bool = True
+    semantic_queries: bool = False
     query_frames: int = 8  # how far back a semantic query may look
     text_width: int = 384
     text_whitening: float = 0.2  # how far the projection starts from ignoring how the views of one action differ
