@@ -143,7 +143,7 @@ def _hops(data: Labelled, most: int | None = None) -> dict[str, int]:
 def _typical_distance(
     h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int, relaxed: np.ndarray, rest: int | None
 ) -> float:
-    """Median squared distance of hops to their own action under a head that has not seen them. `relaxed` are the hops of
+    """Median squared distance of hops to their own action under a head that has not seen them; `relaxed`, the hops of
     `rest` at half their level, which such a head is fitted on as the real one is.
 
     Leaves one repetition out where every action has two, else fits on the first half of each action's hops and judges
