@@ -1,4 +1,4 @@
-"""From labelled seconds of one wearer to an enrolment: input scale, ring rotation, two discriminants, what is typical.
+"""From labelled seconds of one wearer to an enrolment: input scale, ring rotation, discriminants, what is typical.
 
 Everything is closed form. The same function serves the board, the evaluation and the export, so a figure that was
 printed is a figure of what the wearer gets.
