@@ -15,6 +15,7 @@ import torch
 
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
+from myosem_edge.calibration.enrol import enrol_encoded
 from myosem_edge.errors import InputError
 from myosem_edge.learn import fewshot
 from myosem_edge.learn.checkpoint import Trained
@@ -31,7 +32,7 @@ from myosem_edge.learn.embed import (
 )
 from myosem_edge.learn.evaluate import FOREIGN_SCALE, PLACEMENTS, RETRIEVERS, STRICT_PLACEMENTS, evaluate
 from myosem_edge.learn.evaluation import Evaluation
-from myosem_edge.learn.fewshot import BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot
+from myosem_edge.learn.fewshot import BASELINES, BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot
 from myosem_edge.learn.model import ModelConfig
 from myosem_edge.learn.report import to_markdown
 from myosem_edge.learn.sessions import NO_ACTION, Session
@@ -135,24 +136,34 @@ def test_budgets_grow() -> None:
     assert counts == sorted(counts) and counts[0] < counts[2]
 
 
+def judge_of(trained: Trained) -> tuple[Any, tuple[str, ...], np.ndarray]:
+    """Encoder, action ids and prototypes, as the few-shot functions take them."""
+    return torch_encode(trained), CATALOGUE.ids, trained.prototypes(load_table()).numpy()
+
+
 def test_every_head_sees_the_same_rows(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The three discriminants are fitted on the same labels; the calibrated head is made of two of them."""
+    """Every baseline is fitted on the same labels, and the calibrated head on those very rows."""
     fitted: list[np.ndarray] = []
     real = fewshot.fit_lda
 
-    def spy(features: np.ndarray, labels: np.ndarray, classes: int) -> Any:
+    def spy(features: np.ndarray, labels: np.ndarray, classes: int, *rest: Any, **named: Any) -> Any:
         assert len(features) == len(labels)
         fitted.append(labels)
-        return real(features, labels, classes)
+        return real(features, labels, classes, *rest, **named)
+
+    def enrolled(encoded: Any, data: Any, *rest: Any) -> Any:
+        fitted.append(data.action)
+        return enrol_encoded(encoded, data, *rest)
 
     monkeypatch.setattr(fewshot, "fit_lda", spy)
-    found = few_shot([made_up_session(7, repetitions=6)], trained, torch_encode(trained), CATALOGUE.ids, ["1"])
-    assert len(fitted) == 3 and all(np.array_equal(labels, fitted[0]) for labels in fitted)
+    monkeypatch.setattr(fewshot, "enrol_encoded", enrolled)
+    found = few_shot([made_up_session(7, repetitions=6)], trained, *judge_of(trained), ["1"])
+    assert len(fitted) == 1 + len(BASELINES) and all(np.array_equal(labels, fitted[0]) for labels in fitted)
     assert list(found["1"]["window"]) == list(HEADS)
 
 
 def test_easy_people_are_decoded_after_one_repetition(trained: Trained) -> None:
-    found = few_shot([made_up_session(7, repetitions=6)], trained, torch_encode(trained), CATALOGUE.ids)
+    found = few_shot([made_up_session(7, repetitions=6)], trained, *judge_of(trained))
     assert list(found) == list(BUDGETS)
     for budget in BUDGETS:
         for head in ("Hudgins LDA", "log-feature LDA", "calibrated head"):
@@ -161,7 +172,7 @@ def test_easy_people_are_decoded_after_one_repetition(trained: Trained) -> None:
 
 
 def test_a_session_without_later_repetitions_is_not_judged(trained: Trained) -> None:
-    assert few_shot([made_up_session(7, repetitions=3)], trained, torch_encode(trained), CATALOGUE.ids, ["1"]) == {}
+    assert few_shot([made_up_session(7, repetitions=3)], trained, *judge_of(trained), ["1"]) == {}
 
 
 def test_judged_people_alone_are_in_the_result(result: Evaluation) -> None:
@@ -351,7 +362,7 @@ def test_a_band_that_was_turned_overnight_is_found_again(trained: Trained) -> No
         clip.x *= gain
     for clip in new.clips:
         clip.x[:] = np.roll(clip.x * gain, 3, axis=1)
-    rows = across_days([old], [new], trained, torch_encode(trained), CATALOGUE.ids)
+    rows = across_days([old], [new], trained, *judge_of(trained))
     right = {row: units["window"]["log-feature LDA"]["myo_kanoga22/sub1"] for row, units in rows.items()}
     assert right[KEPT] < 70 and right[KEPT_TURNED] > 95 and right["one new repetition"] > 95
 

@@ -530,7 +530,7 @@ def changed(out: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 INDEX: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "schema": (lambda i: i.update(schema=99), r"another schema \(found 99, expected 1\).*Convert it again"),
+    "schema": (lambda i: i.update(schema=99), r"another schema \(found 99, expected 2\).*Convert it again"),
     "no schema": (lambda i: i.pop("schema"), "not the index of a store"),
     "filter": (lambda i: i["settings"]["filter"][0].__setitem__(0, 0.5), r"other settings \(found filter\)"),
     "more filters": (lambda i: i["settings"]["filter"].append([1, 0, 0, 1, 0, 0]), r"settings \(found filter\)"),
@@ -551,7 +551,7 @@ def test_an_index_that_does_not_fit_is_one_clear_error(mine: Path, case: str) ->
         load_sessions(mine, [PACK])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"schema": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"schema": 2}'])
 def test_an_index_that_is_none_is_one_clear_error(raw: Path, mine: Path, text: str) -> None:
     (mine / PACK / "store.json").write_text(text)
     with pytest.raises(InputError, match="not the index of a store"):
