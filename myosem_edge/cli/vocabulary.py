@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option, print_json
-from myosem_edge.cli._training import Bar, one_thread, shipped_teacher
-from myosem_edge.cli.learn import data_option
+from myosem_edge.cli._training import Bar, data_option, one_thread, shipped_teacher
 from myosem_edge.files import write_atomic
 
 
@@ -44,12 +43,13 @@ def vocabulary(
     from myosem_edge.learn.checkpoint import Trained
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.sessions import load_sessions
-    from myosem_edge.learn.splits import DATASETS, Split
+    from myosem_edge.learn.splits import Split
     from myosem_edge.learn.vocabulary import measure_vocabulary
     from myosem_edge.learn.vocabulary_report import to_markdown
 
     one_thread()
     trained = Trained.load(checkpoint or shipped_teacher())
+    split = Split(**trained.provenance["split"])
     held_back = None if inner is None else Trained.load(inner)
     catalogue, table, paraphrases = load_catalogue(), load_table(), load_paraphrase_table()
     for name in datasets:
@@ -58,13 +58,13 @@ def vocabulary(
     with bar.shown():
         sessions = load_sessions(
             data,
-            DATASETS["research"],
+            split.datasets,
             catalogue=catalogue,
             progress=lambda who: bar.update("read recordings", 0, 1, who),
         )
         result = measure_vocabulary(
             trained,
-            Split(**trained.provenance["split"]),
+            split,
             sessions,
             catalogue,
             table,

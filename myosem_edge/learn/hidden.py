@@ -24,6 +24,7 @@ def hide_actions(sessions: Sequence[Session], names: str, catalogue: Catalogue) 
         for clip in session.clips:
             gone = np.isin(clip.action, hidden)
             action, execution = (np.where(gone, NO_ACTION, values) for values in (clip.action, clip.execution))
-            clips.append(replace(clip, action=action, execution=execution))
+            early = np.where(np.isin(clip.early, hidden), NO_ACTION, clip.early)
+            clips.append(replace(clip, action=action, execution=execution, early=early))
         kept.append(replace(session, clips=clips))
     return kept

@@ -151,15 +151,11 @@ def delay_after(right: np.ndarray, onset: int, rate_hz: float) -> float | None:
 
 
 def pool(people: dict[str, Tally]) -> dict[str, float]:
-    """One line of the table: delays in ms over all onsets, percent right in holds over people, events per hour."""
+    """One line of the table: delays in ms over all onsets, percent right in holds over people, events and hours."""
     tallies = list(people.values())
     delays = np.array([d for t in tallies for d in t.delays_ms])
     count = len(delays) + sum(t.missed for t in tallies)
     percentiles = np.percentile(delays, (10, 50, 90)) if len(delays) else np.full(3, np.nan)
-
-    def per_hour(kind: str) -> float:
-        hours = sum(getattr(t, f"{kind}_s") for t in tallies) / 3600
-        return sum(getattr(t, f"{kind}_events") for t in tallies) / hours if hours else float("nan")
 
     return {
         "onsets": count,
@@ -169,8 +165,8 @@ def pool(people: dict[str, Tally]) -> dict[str, float]:
         "delay_p90_ms": float(percentiles[2]),
         "right_in_holds_percent": float(np.mean([np.mean(t.right) for t in tallies])),
         "changes_per_s": sum(t.changes for t in tallies) / max(sum(t.hold_s for t in tallies), 1e-9),
-        "rest_per_h": per_hour("rest"),
-        "free_per_h": per_hour("free"),
+        "rest_events": float(sum(t.rest_events for t in tallies)),
+        "free_events": float(sum(t.free_events for t in tallies)),
         "rest_h": sum(t.rest_s for t in tallies) / 3600,
         "free_h": sum(t.free_s for t in tallies) / 3600,
     }

@@ -20,14 +20,15 @@ from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.sessions import Session
 from myosem_edge.learn.splits import Split
 from myosem_edge.learn.vocabulary_emg import (
-    RING,
     Confusion,
     Generalised,
     Retrieval,
     Wordings,
     Worn,
+    can_be_turned,
     confuse,
     generalise,
+    judgeable,
     recalls,
     retrieve,
     wear,
@@ -111,11 +112,12 @@ def measure_vocabulary(
     Raises:
         InputError: nobody to judge, a judged person was trained on, or `inner` is of no use here.
     """
-    judged = [s for s in split.judged(sessions) if not datasets or s.dataset in datasets]
+    kept = judgeable(split.judged(sessions, catalogue), catalogue.ids)
+    judged = [s for s in kept if not datasets or s.dataset in datasets]
     if not judged:
         raise InputError("nobody is left to judge", todo="Give the folder with every data set of the training")
     both = sorted(_people(trained) & {s.person for s in judged})
-    if both and split.kind != "repetition":
+    if both and not split.same_people:
         raise InputError(
             "a judged person was trained on",
             found=", ".join(both[:5]),
@@ -136,9 +138,10 @@ def measure_vocabulary(
     for dataset in sorted({s.dataset for s in judged}):
         worn = []
         mine = [s for s in judged if s.dataset == dataset]
+        turning = all(can_be_turned(s, trained, catalogue.ids) for s in mine)
         for number, session in enumerate(mine):
             progress(f"embed {dataset}", number + 1, len(mine))
-            worn += wear(session, trained, catalogue.ids)
+            worn += wear(session, trained, catalogue.ids, turning)
         progress(f"measure {dataset}", 1, 1)
         _judge(result, dataset, worn, catalogue, wordings)
     return result
@@ -153,7 +156,7 @@ def choose_stacking(
     progress: Progress = lambda stage, done, total: None,
 ) -> Stacking:
     """The handicap of trained actions (calibrated stacking, Chao et al. 2016) with the best mean over people of the
-    harmonic mean of both recalls per hop, ring from one repetition; the smaller one of equals.
+    harmonic mean of both recalls per hop, ring from one repetition if it can be; the smaller one of equals.
 
     Only people and actions that `outer` was trained on take part, and of the actions those that `inner` was not.
 
@@ -175,10 +178,11 @@ def choose_stacking(
     unseen = np.isin(rows, [catalogue.ids.index(a) for a in hidden])
     prototypes = inner.prototypes(table).numpy()[rows]
     collected: dict[str, list[np.ndarray]] = {}
-    chosen = [s for s in sessions if s.person in _people(inner)]
+    chosen = [s for s in judgeable(sessions, catalogue.ids) if s.person in _people(inner)]
     for number, session in enumerate(chosen):
         progress("choose the constant", number + 1, len(chosen))
-        z, action = next(w.hop for w in wear(session, inner, catalogue.ids) if w.placement == RING)
+        turning = can_be_turned(session, inner, catalogue.ids)
+        z, action = wear(session, inner, catalogue.ids, turning)[-1].hop
         keep = np.isin(action, rows)
         truth = np.searchsorted(rows, action[keep])
         if unseen[np.unique(truth)].any() and not unseen[np.unique(truth)].all():
@@ -225,9 +229,13 @@ def _judge(result: Vocabulary, dataset: str, worn: Sequence[Worn], catalogue: Ca
     untrained = [a for a in present if a not in trained]
     spoken = {name: wordings[name] for name in (CATALOGUE, NAME, ONE, FIVE)}
     galleries = [(present, present)]
+    # Where untrained actions alone are judged, trained ones compete all the same: a gallery has no borders for a user.
+    everything = present if trained else sorted({*present, *map(catalogue.ids.index, result.actions)})
     if trained and untrained:
-        galleries += [(trained, trained), (present, untrained)]
-    if len(untrained) > 1:
+        galleries += [(trained, trained)]
+    if untrained and everything != untrained:
+        galleries += [(everything, untrained)]
+    if len(untrained) > 1 and untrained != present:
         galleries.append((untrained, untrained))
     result.retrieval += [
         retrieve(dataset, worn, *pair, catalogue.ids, spoken) for pair in galleries if len(pair[0]) > 1
@@ -241,7 +249,7 @@ def _judge(result: Vocabulary, dataset: str, worn: Sequence[Worn], catalogue: Ca
     ]
     if len(compounds) > 1:
         made = _of_untrained(wordings, (CATALOGUE, COMPOSED, ONE), untrained)
-        for gallery in (compounds, present):
+        for gallery in (compounds, everything):
             result.composition.append(retrieve(dataset, worn, gallery, compounds, catalogue.ids, made))
     if trained and untrained:
         named = (CATALOGUE, ONE, *((COMPOSED,) if compounds else ()))

@@ -12,7 +12,7 @@ import numpy as np
 
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import embed, mean_by_execution, torch_encode, worn_shift
+from myosem_edge.learn.embed import SETTLE_FRAMES, embed, mean_by_execution, torch_encode, worn_shift
 from myosem_edge.learn.metrics import balanced, emg_to_text
 from myosem_edge.learn.sessions import Session
 
@@ -73,17 +73,42 @@ class Worn:
     execution: tuple[np.ndarray, np.ndarray]
 
 
-def wear(session: Session, trained: Trained, ids: tuple[str, ...]) -> list[Worn]:
-    """The session in every placement."""
-    first = min(int(r) for clip in session.clips for r in np.unique(clip.repetition[clip.action >= 0]))
-    shifts = {AS_WORN: 0, RING: worn_shift(session, trained, ids, {first})}
+def judgeable(sessions: Sequence[Session], ids: tuple[str, ...]) -> list[Session]:
+    """Those with a settled hop of an action that has a description."""
+    return [s for s in sessions if any(_described(clip.action[SETTLE_FRAMES:], ids).any() for clip in s.clips)]
+
+
+def can_be_turned(session: Session, trained: Trained, ids: tuple[str, ...]) -> bool:
+    """Whether the ring's rotation can be found from the first repetition: not where electrodes have places of their
+    own, nor from actions that no template knows.
+    """
+    first = _first_repetition(session)
+    shown = {int(a) for clip in session.clips for a in np.unique(clip.action[clip.repetition == first])}
+    return session.montage.layout == "ring" and any(ids.index(action) in shown for action in trained.ring_templates)
+
+
+def wear(session: Session, trained: Trained, ids: tuple[str, ...], turning: bool) -> list[Worn]:
+    """The session as worn and, where it is `turning`, with its ring known; actions without a description left out."""
+    shifts = {AS_WORN: 0}
+    if turning:
+        shifts[RING] = worn_shift(session, trained, ids, {_first_repetition(session)})
     encode = torch_encode(trained)
     by_shift = {shift: embed(session, encode, shift=shift) for shift in sorted(set(shifts.values()))}
-    return [
-        Worn(session.person, placement, (e.z, e.action), mean_by_execution(e.execution, e.action, e.z))
-        for placement in PLACEMENTS
-        for e in (by_shift[shifts[placement]],)
-    ]
+    worn = []
+    for placement, shift in shifts.items():
+        e = by_shift[shift]
+        keep = _described(e.action, ids)
+        z, action, execution = e.z[keep], e.action[keep], e.execution[keep]
+        worn.append(Worn(session.person, placement, (z, action), mean_by_execution(execution, action, z)))
+    return worn
+
+
+def _described(action: np.ndarray, ids: tuple[str, ...]) -> np.ndarray:
+    return (action >= 0) & (action < len(ids))
+
+
+def _first_repetition(session: Session) -> int:
+    return min(int(r) for clip in session.clips for r in np.unique(clip.repetition[clip.action >= 0]))
 
 
 def retrieve(

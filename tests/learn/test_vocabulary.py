@@ -21,7 +21,7 @@ from myosem_edge.learn import vocabulary, vocabulary_text
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.hidden import hide_actions
 from myosem_edge.learn.model import ModelConfig
-from myosem_edge.learn.sessions import NO_ACTION, Session
+from myosem_edge.learn.sessions import ANONYMOUS, NO_ACTION, Session
 from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
 from myosem_edge.learn.train import TrainConfig, train
 from myosem_edge.learn.vocabulary import CATALOGUE, COMPOSED, FIVE, NAME, ONE, choose_stacking, compose
@@ -30,11 +30,14 @@ from myosem_edge.learn.vocabulary_emg import (
     AS_WORN,
     PLACEMENTS,
     Worn,
+    can_be_turned,
     confuse,
     generalise,
+    judgeable,
     recalls,
     retrieve,
     text_ranking,
+    wear,
 )
 from myosem_edge.learn.vocabulary_report import to_markdown
 from tests.learn.conftest import made_up_session
@@ -100,6 +103,8 @@ def perfect(*actions: str, noise: float = 0.0) -> tuple[list[Worn], np.ndarray]:
 class TestHidden:
     def test_the_labels_go_and_the_signal_stays(self) -> None:
         session = people()[0]
+        for clip in session.clips:
+            clip.early[:2] = clip.action[2]
         hidden = hide_actions([session], " fist , wrist_flexion", CATALOGUE_OF_ACTIONS)[0]
         for before, after in zip(session.clips, hidden.clips, strict=True):
             gone = np.isin(before.action, rows("fist", "wrist_flexion"))
@@ -107,6 +112,7 @@ class TestHidden:
             assert (after.action[gone] == NO_ACTION).all() and (after.execution[gone] == NO_ACTION).all()
             np.testing.assert_array_equal(after.action[~gone], before.action[~gone])
             np.testing.assert_array_equal(after.execution[~gone], before.execution[~gone])
+            assert not np.isin(after.early, rows("fist", "wrist_flexion")).any()
 
     def test_nothing_is_hidden_by_default(self) -> None:
         session = people()[0]
@@ -273,6 +279,38 @@ class TestStacking:
     def test_nobody_who_shows_them_is_refused(self, trained: Trained, inner: Trained) -> None:
         with pytest.raises(InputError, match="nobody shows the hidden actions"):
             choose_stacking(inner, trained, people()[2:], CATALOGUE_OF_ACTIONS, load_table())
+
+
+class TestSessions:
+    def test_actions_without_a_description_are_left_out(self, trained: Trained) -> None:
+        session = people()[3]
+        fists = [clip for clip in session.clips if rows("fist")[0] in clip.action]
+        for clip in fists:
+            clip.action[clip.action >= 0] = ANONYMOUS + 3
+        worn = wear(session, trained, CATALOGUE_OF_ACTIONS.ids, True)
+        assert [w.placement for w in worn] == list(PLACEMENTS)
+        for w in worn:
+            assert set(w.hop[1]) == set(w.execution[1]) == set(rows(*SHOWN)) - set(rows("fist"))
+            assert len(w.execution[0]) == 4 * (len(SHOWN) - 1) and len(w.hop[0]) == len(w.hop[1])
+        only = replace(session, clips=fists)
+        assert judgeable([session, only], CATALOGUE_OF_ACTIONS.ids) == [session]
+
+    def test_no_ring_is_looked_for_where_no_template_knows_an_action(self, trained: Trained) -> None:
+        session = made_up_session(9, subject="s", actions=COMPOUNDS)
+        assert not can_be_turned(session, trained, CATALOGUE_OF_ACTIONS.ids)
+        assert can_be_turned(people()[2], trained, CATALOGUE_OF_ACTIONS.ids)
+        assert [w.placement for w in wear(session, trained, CATALOGUE_OF_ACTIONS.ids, False)] == [AS_WORN]
+
+    def test_trained_actions_compete_where_untrained_ones_alone_are_judged(self, trained: Trained) -> None:
+        alone = [
+            made_up_session(i, subject=who, dataset="myo_readings8", actions=COMPOUNDS)
+            for i, who in enumerate(SHIPPED_HELD_OUT[:2])
+        ]
+        found = measure(trained, SPLIT, alone, CATALOGUE_OF_ACTIONS, load_table(), load_paraphrase_table())
+        assert [(len(r.gallery), len(r.judged)) for r in found.retrieval] == [(2, 2), (6, 2)]
+        assert [len(r.gallery) for r in found.composition] == [2, 6]
+        assert list(found.retrieval[0].values) == [AS_WORN]
+        assert "nan" not in to_markdown(found)
 
 
 class TestWhole:
