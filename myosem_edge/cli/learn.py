@@ -55,7 +55,7 @@ from myosem_edge.files import write_atomic
     type=click.Choice(["fp32", "bf16"]),
     default="fp32",
     show_default=True,
-    help="Of the encoder's forward pass; bf16 is for GPUs, and slower than fp32 on a CPU.",
+    help="Of the encoder's forward pass. bf16 is for GPUs: on a CPU without bfloat16 instructions it is slow.",
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the encoder (torch.compile): a slow first step.")
 @click.option("--dry-run", is_flag=True, help="Show configuration and people; train nothing.")

@@ -67,22 +67,12 @@ class BatchNorm(nn.BatchNorm1d):
             return super().forward(x)
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = wide.mean((0, 2))
-        scatter = (wide - mean[:, None]).square().sum((0, 2))
-        count = wide.new_full((1,), len(wide) * wide.shape[2])
-        own = torch.cat((count, mean, scatter))[None]
-        counts, means, scatters = parallel.gathered(own, parallel.rank(), parallel.world()).split(
-            [1, len(mean), len(mean)], dim=1
-        )
-        total = counts.sum()
-        mean = (counts * means).sum(0) / total
-        scatter = (scatters + counts * (means - mean).square()).sum(0)  # about the common mean (Chan et al. 1979)
+        y, mean, variance, count = parallel.batch_norm(wide, self.weight, self.bias, self.eps)
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum or 0.0)
-            self.running_var.lerp_(scatter / (total - 1), self.momentum or 0.0)
-        gain = self.weight * torch.rsqrt(scatter / total + self.eps)
-        return ((wide - mean[:, None]) * gain[:, None] + self.bias[:, None]).to(x.dtype)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+        return y.to(x.dtype)
 
 
 class PowerFront(nn.Module):

@@ -164,7 +164,7 @@ def train(
     }
     if run_folder is not None and (run_folder / "resume.safetensors").exists():
         first, history = _resume(run_folder / "resume.safetensors", identity, parts, optimiser)
-    parallel.begin_alike(parts, device, identity, first)
+    parallel.begin_alike(parts, device, identity, first, [session.shift for session in sessions])
     encode = accelerated(encoder, config.precision, device, compiled)
     sampler = Sampler(sessions, config.segment_frames, config.segment_frames - 12, config.augment)
     ways = sampler.fair_ways(config.ways, config.queries)
