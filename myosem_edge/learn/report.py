@@ -29,7 +29,7 @@ from myosem_edge.learn.tables import (
 )
 
 STREAMS = (
-    "whole streams without the gate, calibrated on two repetitions: from EMG onset (fixed detector, blind to the model) to "
+    "whole streams without the gate, calibrated on two repetitions: from EMG onset (a detector blind to the model) to "
     "the hop at which three of the last four decisions are right, within 1.5 s; activations are events of three in four"
 )
 BALANCED = "Every action, session and person weighs the same."
