@@ -11,7 +11,7 @@ from myosem_edge.errors import InputError
 
 PRECISIONS = ("fp32", "bf16")
 
-Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
+Encode = Callable[..., tuple[Tensor, Tensor]]
 
 
 def require_precision(precision: str, device: str) -> None:
@@ -27,16 +27,16 @@ def require_precision(precision: str, device: str) -> None:
 
 
 def accelerated(encoder: nn.Module, precision: str, device: str, compiled: bool) -> Encode:
-    """x (batch, channels, samples) -> h and z of the encoder, in float32 whatever it calculates in.
+    """What the encoder takes -> its h and z, in float32 whatever it calculates in.
 
     What is returned raises InputError where torch cannot compile.
     """
     forward = torch.compile(encoder) if compiled else encoder
 
-    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(*inputs: Tensor) -> tuple[Tensor, Tensor]:
         try:
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16"):
-                h, z = forward(x)
+                h, z = forward(*inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             found = str(error).strip().splitlines()[0]
             raise InputError("torch cannot compile here", found=found, todo="Leave --compile out") from error
