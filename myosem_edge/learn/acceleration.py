@@ -33,7 +33,7 @@ def accelerated(encoder: nn.Module, precision: str, device: str, compiled: bool)
     """
     forward = torch.compile(encoder) if compiled else encoder
 
-    def encode(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(*inputs: Tensor | None) -> tuple[Tensor, Tensor]:
         try:
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16"):
                 h, z = forward(*inputs)
