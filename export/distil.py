@@ -79,7 +79,7 @@ def distil(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * (0.5 * (1 + math.cos(math.pi * step / config.steps)) + 1e-3)
         rng = np.random.default_rng([config.seed, step])
-        x, _ = sampler.episodes(rng, config.episodes, config.ways)
+        x, _ = sampler.episodes([rng] * config.episodes, config.ways)
         losses = _losses(config, teacher.encoder, student, hint, ridge, prototypes, torch.from_numpy(x))
         optimiser.zero_grad()
         losses["loss"].backward()

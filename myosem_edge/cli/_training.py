@@ -38,27 +38,35 @@ def one_thread() -> None:
 
 
 def pick_device(wanted: str) -> str:
-    """Raises:
-    InputError: a GPU was asked for and there is none.
+    """The device of this process; of several processes, each has a GPU of its own.
+
+    Raises:
+        InputError: a GPU was asked for and there is none.
     """
     import torch
 
+    from myosem_edge.learn.parallel import own_device
+
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("no GPU that torch can use", found=wanted, expected="cpu", todo="Use --device cpu")
-    return wanted
+    return own_device(wanted)
 
 
 class Bar:
-    """A progress bar on a terminal, a line now and then elsewhere; on standard error, so that output stays data."""
+    """A progress bar on a terminal, a line now and then elsewhere; on standard error, so that output stays data.
 
-    def __init__(self) -> None:
+    `quiet` shows nothing: of several processes one speaks.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._console = Console(stderr=True)
-        self._live = self._console.is_terminal
+        self._quiet = quiet
+        self._live = self._console.is_terminal and not quiet
         self._progress = Progress(
             TextColumn("{task.description:28}"),
             BarColumn(),
@@ -70,6 +78,8 @@ class Bar:
         self._stage = ""
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if self._quiet:
+            return
         if not self._live:
             if stage != self._stage or done == total or done % max(1, total // 4) == 0:
                 click.echo(f"{stage}: {done}/{total} {note}".rstrip() if total > 1 else stage, err=True)

@@ -50,6 +50,14 @@ from myosem_edge.files import write_atomic
 )
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Of the encoder's forward pass. bf16 is for GPUs: on a CPU without bfloat16 instructions it is slow.",
+)
+@click.option("--compile", "compiled", is_flag=True, help="Compile the encoder (torch.compile): a slow first step.")
 @click.option("--dry-run", is_flag=True, help="Show configuration and people; train nothing.")
 def train(
     data: Path,
@@ -61,28 +69,33 @@ def train(
     settings: tuple[str, ...],
     seed: int,
     device: str,
+    precision: str,
+    compiled: bool,
     dry_run: bool,
 ) -> None:
     """Train a teacher on recordings and descriptions.
 
     Ctrl-C loses at most a hundred steps: the same command goes on where it stopped. Writes teacher.safetensors,
     history.json and training.png into --out.
+
+    Over several processes or GPUs: torchrun --standalone --nproc-per-node N -m myosem_edge train ...
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
+    from myosem_edge.learn import parallel
     from myosem_edge.learn.config import configure
     from myosem_edge.learn.runs import train_split
     from myosem_edge.learn.sessions import load_sessions, subjects_of
     from myosem_edge.learn.splits import DATASETS, Split
-    from myosem_edge.learn.train import TrainConfig
+    from myosem_edge.learn.train import TrainConfig, require_able
 
     one_thread()
     split = Split(family, kind, fold, held_dataset)
-    config = configure(TrainConfig(seed=seed), settings)
+    config = configure(TrainConfig(seed=seed, precision=precision), settings)
     catalogue = load_catalogue()
     device = pick_device(device)
-    bar = Bar()
-    with bar.shown():
+    with parallel.joined(device), Bar(quiet=not parallel.is_first()).shown() as bar:
+        require_able(config, device)
         names = DATASETS[family]
         total = sum(len(subjects_of(data, name)) for name in names)
         done = iter(range(1, total + 1))
@@ -91,7 +104,8 @@ def train(
         )
         if dry_run:
             people = split.provenance(split.training(sessions, catalogue))["people"]
-            print_json({"config": config.to_dict(), "people": people, "device": device, "out": str(out)})
+            if parallel.is_first():
+                print_json({"config": config.to_dict(), "people": people, "device": device, "out": str(out)})
             return
         trained = train_split(
             split,
@@ -101,10 +115,14 @@ def train(
             load_table(),
             folder=out,
             device=device,
+            compiled=compiled,
             progress=lambda step, row: bar.update(
                 "train", step, config.steps, f"loss {row['loss']:.2f} R@1 {100 * row['recall']:.0f} %"
             ),
         )
+        first = parallel.is_first()
+    if not first:
+        return
     history = trained.provenance["history"]
     write_atomic(out / "history.json", json.dumps(history).encode())
     _plot_history(history, out / "training.png")

@@ -57,7 +57,7 @@ def find_executions(sessions: Sequence[Session], min_frames: int) -> list[Execut
 
 
 class Sampler:
-    """Draws batches from sessions. Every draw is a function of the generator it is given, so a run can be resumed."""
+    """Draws batches from sessions. An episode is a function of its generator: runs can be resumed and divided."""
 
     def __init__(
         self, sessions: Sequence[Session], segment_frames: int, warm_frames: int, augment: AugmentConfig
@@ -81,9 +81,9 @@ class Sampler:
         return min([ways, *(count for count in richest.values() if count > 1)])
 
     def episodes(
-        self, rng: np.random.Generator, count: int, ways: int, queries: int = 2
+        self, generators: Sequence[np.random.Generator], ways: int, queries: int = 2
     ) -> tuple[np.ndarray, np.ndarray]:
-        """x (count, ways, 1 + queries, channels, samples), action (count, ways).
+        """x (episodes, ways, 1 + queries, channels, samples), action (episodes, ways): an episode from each generator.
 
         Entry 0 of the third axis is the support repetition, the others are other repetitions of the same session.
 
@@ -102,7 +102,7 @@ class Sampler:
             )
         weight = self._weight[able] / self._weight[able].sum()
         xs, labels = [], []
-        for _ in range(count):
+        for rng in generators:
             s = int(rng.choice(able, p=weight))
             usable = [a for a, repetitions in self._by_session[s].items() if len(repetitions) > queries]
             nuisance = self._nuisance(rng)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from myosem_edge.actions.catalogue import VIEWS
+from myosem_edge.learn import parallel
 from myosem_edge.signal.front import POWER_FLOOR
 
 
@@ -55,6 +56,25 @@ class ModelConfig:
         return cls(**{**values, "dilations": tuple(values["dilations"])})
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Of (batch, channels, frames), over the batch of all processes; in one process exactly `nn.BatchNorm1d`.
+
+    (`nn.SyncBatchNorm` is for GPUs alone.)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or parallel.world() == 1:
+            return super().forward(x)
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        y, mean, variance, count = parallel.batch_norm(wide, self.weight, self.bias, self.eps)
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum or 0.0)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+        return y.to(x.dtype)
+
+
 class PowerFront(nn.Module):
     """(batch, channels, samples) -> features (batch, width, frames) and log channel power (batch, channels, frames)."""
 
@@ -65,7 +85,7 @@ class PowerFront(nn.Module):
         self.mixing = nn.Parameter(
             torch.randn(config.mixtures, config.filters, config.channels) / (config.filters * config.channels) ** 0.5
         )
-        self.norm = nn.BatchNorm1d(config.mixtures)
+        self.norm = BatchNorm(config.mixtures)
         self.expand = nn.Conv1d(config.mixtures, config.width, 1)
         self.gate = nn.Conv1d(config.channels, config.width, 1)
 
@@ -95,9 +115,9 @@ class CausalBlock(nn.Module):
         self.dilation = dilation
         # Shifted multiply-adds: the same as a grouped convolution, whose backward pass is slow on a CPU.
         self.taps = nn.Parameter(torch.randn(width, 3) / 3**0.5)
-        self.norm_taps = nn.BatchNorm1d(width)
+        self.norm_taps = BatchNorm(width)
         self.mix = nn.Conv1d(width, width, 1, bias=False)
-        self.norm_mix = nn.BatchNorm1d(width)
+        self.norm_mix = BatchNorm(width)
 
     def depthwise(self, x: Tensor) -> Tensor:
         """The causal convolution of every channel by itself, (batch, width, frames) in and out."""

@@ -14,6 +14,7 @@ from myosem_edge import __version__
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.files import write_atomic
+from myosem_edge.learn import parallel
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.evaluate import PLACEMENTS, Placement, evaluate
 from myosem_edge.learn.evaluation import Evaluation
@@ -36,9 +37,11 @@ def train_split(
     *,
     folder: Path,
     device: str = "cpu",
+    compiled: bool = False,
     progress: Progress = lambda step, numbers: None,
 ) -> Trained:
-    """Train on a split, or go on where an interrupted run in `folder` stopped; the checkpoint is written there.
+    """Train on a split, or go on where an interrupted run in `folder` stopped; the checkpoint is written there, of
+    several processes by the first.
 
     Raises:
         InputError: nobody to train on, or `folder` holds another run.
@@ -53,9 +56,11 @@ def train_split(
         provenance=split.provenance(training),
         run_folder=folder,
         device=device,
+        compiled=compiled,
         progress=progress,
     )
-    trained.save(folder / CHECKPOINT)
+    if parallel.is_first():
+        trained.save(folder / CHECKPOINT)
     return trained
 
 

@@ -1,6 +1,6 @@
-"""Train the teacher: resumable, seeded, on CPU or GPU.
+"""Train the teacher: resumable, seeded, on CPU or GPU, in one process or several.
 
-Every step is a function of (seed, step), so a resumed run is the same run.
+An episode is a function of (seed, step, its number): a resumed run is the same run, and so is a divided one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.calibration.ring import activity_map, align_rings, best_shift
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
+from myosem_edge.learn import parallel
+from myosem_edge.learn.acceleration import Encode, accelerated, require_precision
 from myosem_edge.learn.batches import AugmentConfig, Sampler
 from myosem_edge.learn.checkpoint import Trained, read_tensors
 from myosem_edge.learn.hidden import hide_actions
@@ -52,6 +54,7 @@ class TrainConfig:
     spoken_share: float = 0.0  # of the descriptions of a step: one of their sentences stands in every view's place
     hidden_actions: str = ""  # ids with commas between them: never learnt, whatever the split (see learn/hidden.py)
     checkpoint_every: int = 100
+    precision: str = "fp32"  # of the encoder's forward pass; losses are in float32
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -62,6 +65,14 @@ class TrainConfig:
 
 
 Progress = Callable[[int, dict[str, float]], None]
+
+
+def require_able(config: TrainConfig, device: str) -> None:
+    """Raises:
+    InputError: this device or this number of processes cannot do it.
+    """
+    require_precision(config.precision, device)
+    parallel.share(config.episodes)
 
 
 def align_sessions(sessions: Sequence[Session], catalogue: Catalogue) -> dict[str, np.ndarray]:
@@ -103,14 +114,20 @@ def train(
     provenance: dict[str, Any],
     run_folder: Path | None = None,
     device: str = "cpu",
+    compiled: bool = False,
     progress: Progress = lambda step, numbers: None,
 ) -> Trained:
     """Train on sessions (their rings are aligned here). With `run_folder` the run can be interrupted and resumed.
 
+    Inside `parallel.joined` the episodes of a step are divided over the processes, all of which return the same model;
+    the first one alone writes and calls `progress`.
+
     Raises:
         InputError: no session, or the run folder holds a run with another configuration, split or data, or a damaged
-            one.
+            one; or the device or the number of processes does not fit.
+        MyosemError: another process of this training ended.
     """
+    require_able(config, device)
     if not sessions:
         raise InputError("no session to train on", todo="Check the subjects and data sets that were chosen")
     if config.ways < 2 and config.episodic_weight:
@@ -147,6 +164,8 @@ def train(
     }
     if run_folder is not None and (run_folder / "resume.safetensors").exists():
         first, history = _resume(run_folder / "resume.safetensors", identity, parts, optimiser)
+    parallel.begin_alike(parts, device, identity, first, [session.shift for session in sessions])
+    encode = accelerated(encoder, config.precision, device, compiled)
     sampler = Sampler(sessions, config.segment_frames, config.segment_frames - 12, config.augment)
     ways = sampler.fair_ways(config.ways, config.queries)
     gallery = torch.tensor(seen, device=device)
@@ -156,16 +175,22 @@ def train(
         rate = _one_cycle(step / config.steps)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * rate * group["rate"]
-        rng = np.random.default_rng([config.seed, step])
-        x, actions = sampler.episodes(rng, config.episodes, ways, config.queries)
+        rng = np.random.default_rng([config.seed, step])  # what the episodes share
+        own = [episode_generator(config.seed, step, number) for number in parallel.share(config.episodes)]
+        x, actions = sampler.episodes(own, ways, config.queries)
         rows = torch.tensor([[row_of[int(a)] for a in way] for way in actions], device=device)
-        numbers = _step_losses(config, encoder, projection, ridge, log_scale, x, rows, centred[gallery], rng, device)
+        texts = spoken(centred[gallery], config.spoken_share, rng)
+        prototypes = projection(texts, encoder.view_weights)
+        numbers = _step_losses(config, encode, prototypes, ridge, log_scale, x, rows, rng, device)
         optimiser.zero_grad()
         numbers["loss"].backward()
+        parallel.add_gradients(parts.parameters())
         nn.utils.clip_grad_norm_(parts.parameters(), 5.0)
         optimiser.step()
-        row = {name: float(value.detach()) for name, value in numbers.items()}
+        row = parallel.total(numbers)
         history.append({"step": float(step), **row})
+        if not parallel.is_first():
+            continue
         progress(step + 1, row)
         if run_folder is not None and ((step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps):
             _save_resume(run_folder / "resume.safetensors", step + 1, identity, parts, optimiser, history)
@@ -179,27 +204,35 @@ def train(
     return Trained(encoder.cpu(), projection.cpu(), text_mean, templates, family, provenance)
 
 
+def episode_generator(seed: int, step: int, number: int) -> np.random.Generator:
+    """What one episode of a step is drawn from, whichever process draws it."""
+    return np.random.default_rng(np.random.SeedSequence([seed, step], spawn_key=(number,)))
+
+
 def _step_losses(
     config: TrainConfig,
-    encoder: Encoder,
-    projection: DescriptionProjection,
+    encode: Encode,
+    prototypes: Tensor,
     ridge: EpisodicRidge,
     log_scale: Tensor,
     x: np.ndarray,
     rows: Tensor,
-    texts: Tensor,
     rng: np.random.Generator,
     device: str,
 ) -> dict[str, Tensor]:
+    """This process's parts of the losses of the whole step: the sum over all processes is the loss."""
     episodes, ways, repetitions = x.shape[:3]
-    h, z = encoder(torch.from_numpy(x).to(device).flatten(0, 2))
+    h, z = encode(torch.from_numpy(x).to(device).flatten(0, 2))
     frames = rng.permutation(12)[: config.judged_frames] - 12  # the others only warm the filters up
     h, z = h[:, frames], z[:, frames]
     labels = rows[:, :, None, None].expand(episodes, ways, repetitions, len(frames))
-    prototypes = projection(spoken(texts, config.spoken_share, rng), encoder.view_weights)
-    text = contrastive_loss(z.flatten(0, 1), labels.flatten(), prototypes, log_scale.exp())
+    # Every description is compared with the EMG of all processes, so each of them knows this loss whole.
+    each = ways * repetitions * len(frames)
+    start, whole = parallel.share(config.episodes).start * each, config.episodes * each
+    z, shown = parallel.gathered(z.flatten(0, 1), start, whole), parallel.gathered(labels.flatten(), start, whole)
+    text = contrastive_loss(z, shown, prototypes, log_scale.exp()) / parallel.world()
     with torch.no_grad():
-        recall = (z.flatten(0, 1) @ prototypes.T).argmax(1).eq(labels.flatten()).float().mean()
+        recall = (z @ prototypes.T).argmax(1).eq(shown).float().mean() / parallel.world()
     h = h.reshape(episodes, ways, repetitions, len(frames), -1)
     local = torch.arange(ways, device=device)[None, :, None, None].expand(episodes, ways, repetitions, len(frames))
     episodic = ridge(
@@ -209,6 +242,7 @@ def _step_losses(
         local[:, :, 1:].flatten(1, 3),
         ways,
     )
+    episodic = episodic * (episodes / config.episodes)
     loss = config.text_weight * text + config.episodic_weight * episodic
     return {"loss": loss, "text": text, "episodic": episodic, "recall": recall}
 

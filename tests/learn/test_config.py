@@ -1,5 +1,9 @@
 """Settings from the command line: typed, nested, and never silently ignored."""
 
+import re
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
@@ -45,3 +49,15 @@ def test_values_reach_their_field_with_its_type() -> None:
 def test_a_wrong_setting_says_what_to_type(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         configure(TrainConfig(), [setting])
+
+
+def test_the_page_on_training_names_fields_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+    assert len(names) > 20
+    for name in names:
+        value: object = asdict(TrainConfig())
+        for part in name.split("."):
+            assert isinstance(value, dict) and part in value, name
+            value = value[part]

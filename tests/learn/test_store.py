@@ -149,7 +149,7 @@ def test_the_same_batches_are_drawn(raw: Path, converted: Path) -> None:
     drawn = []
     for folder in (raw, converted):
         sampler = Sampler(load_sessions(folder, [PACK]), 26, 14, AugmentConfig())
-        drawn.append(sampler.episodes(np.random.default_rng(3), 4, 3))
+        drawn.append(sampler.episodes([np.random.default_rng(3)] * 4, 3))
     assert np.array_equal(drawn[0][1], drawn[1][1])
     assert np.allclose(drawn[0][0], drawn[1][0], rtol=HALF_STEP, atol=5e-3)
 

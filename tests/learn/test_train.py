@@ -230,7 +230,7 @@ def test_rings_are_brought_together():
 
 def test_an_episode_shares_its_session_and_separates_support_from_query():
     sampler = Sampler([made_up_session(s, subject=f"s{s}") for s in range(2)], 26, 14, AugmentConfig())
-    x, actions = sampler.episodes(np.random.default_rng(0), 5, 4, 2)
+    x, actions = sampler.episodes([np.random.default_rng(0)] * 5, 4, 2)
     assert x.shape == (5, 4, 3, 8, 130) and actions.shape == (5, 4)
     assert all(len(set(row)) == 4 for row in actions)
     assert not np.array_equal(x[:, :, 0], x[:, :, 1])
@@ -241,14 +241,14 @@ def test_episodes_are_as_wide_as_the_poorest_data_set_allows():
     rich = made_up_session(2, subject="r", dataset="rich")
     sampler = Sampler([poor, rich], 26, 14, AugmentConfig())
     assert (sampler.fair_ways(7, 2), sampler.fair_ways(2, 2)) == (3, 2)
-    x, _ = sampler.episodes(np.random.default_rng(0), 20, 3)
+    x, _ = sampler.episodes([np.random.default_rng(0)] * 20, 3)
     assert len(x) == 20  # with four ways the poor data set would never be seen
 
 
 def test_sampling_is_a_function_of_the_seed():
     sampler = Sampler([made_up_session()], 26, 14, AugmentConfig())
-    a, _ = sampler.episodes(np.random.default_rng(7), 2, 3)
-    b, _ = sampler.episodes(np.random.default_rng(7), 2, 3)
+    a, _ = sampler.episodes([np.random.default_rng(7)] * 2, 3)
+    b, _ = sampler.episodes([np.random.default_rng(7)] * 2, 3)
     assert np.array_equal(a, b)
 
 
