@@ -26,7 +26,7 @@ from myosem_edge.files import write_atomic
 from myosem_edge.learn.batches import AugmentConfig, Sampler
 from myosem_edge.learn.checkpoint import Trained, read_tensors
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, require_ring
 from myosem_edge.learn.sessions import Session, require_trainable
 
 
@@ -113,6 +113,7 @@ def train(
     if config.ways < 2 and config.episodic_weight:
         raise InputError("an episode needs at least two actions", found=config.ways)
     require_trainable(sessions, config.model.channels, config.model.frame_samples, len(catalogue))
+    require_ring(config.model, sessions[0].montage)
     templates = align_sessions(sessions, catalogue)
     torch.manual_seed(config.seed)
     raw = torch.from_numpy(table.vectors)
@@ -152,9 +153,11 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * rate * group["rate"]
         rng = np.random.default_rng([config.seed, step])
-        x, actions = sampler.episodes(rng, config.episodes, ways, config.queries)
+        x, actions, mask = sampler.masked_episodes(rng, config.episodes, ways, config.queries)
         rows = torch.tensor([[row_of[int(a)] for a in way] for way in actions], device=device)
-        numbers = _step_losses(config, encoder, projection, ridge, log_scale, x, rows, centred[gallery], rng, device)
+        numbers = _step_losses(
+            config, encoder, projection, ridge, log_scale, x, mask, rows, centred[gallery], rng, device
+        )
         optimiser.zero_grad()
         numbers["loss"].backward()
         nn.utils.clip_grad_norm_(parts.parameters(), 5.0)
@@ -181,13 +184,15 @@ def _step_losses(
     ridge: EpisodicRidge,
     log_scale: Tensor,
     x: np.ndarray,
+    mask: np.ndarray | None,
     rows: Tensor,
     texts: Tensor,
     rng: np.random.Generator,
     device: str,
 ) -> dict[str, Tensor]:
     episodes, ways, repetitions = x.shape[:3]
-    h, z = encoder(torch.from_numpy(x).to(device).flatten(0, 2))
+    present = None if mask is None else torch.from_numpy(mask).to(device).repeat_interleave(ways * repetitions, 0)
+    h, z = encoder(torch.from_numpy(x).to(device).flatten(0, 2), mask=present)
     frames = rng.permutation(12)[: config.judged_frames] - 12  # the others only warm the filters up
     h, z = h[:, frames], z[:, frames]
     labels = rows[:, :, None, None].expand(episodes, ways, repetitions, len(frames))
