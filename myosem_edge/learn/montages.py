@@ -306,7 +306,13 @@ def judge_montages(
     grid: Sequence[Session],
     progress: Progress = lambda stage, done, total: None,
 ) -> list[Row]:
-    """Every montage of the judged people, data set by data set, then of another device's grid."""
+    """Every montage of the judged people, data set by data set, then of another device's grid.
+
+    Raises:
+        InputError: nobody to judge.
+    """
+    if not people and not grid:
+        raise InputError("nobody is left to be judged", todo="Choose other data sets")
     datasets: dict[str, list[Session]] = {}
     for session in people:
         datasets.setdefault(session.dataset, []).append(session)

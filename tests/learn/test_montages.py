@@ -197,6 +197,11 @@ def test_only_unseen_people_are_judged(trained):
         unseen_people(trained, Split("research", "repetition"), sessions, CATALOGUE)
 
 
+def test_somebody_must_be_left_to_judge(judge):
+    with pytest.raises(InputError, match="nobody is left"):
+        judge_montages(judge, [], [])
+
+
 def test_envelopes_are_not_compared_with_a_grid_of_raw_signal(tmp_path):
     (tmp_path / "flexemg64").mkdir()
     envelopes = RecordedMontage("e", 8, "ring", 200.0, "V", "", envelope=True)
