@@ -1,4 +1,4 @@
-"""From labelled seconds of one wearer to an enrolment: input scale, ring rotation, two discriminants, what is typical.
+"""From labelled seconds of one wearer to an enrolment: input scale, ring rotation, discriminants, what is typical.
 
 Everything is closed form. The same function serves the board, the evaluation and the export, so a figure that was
 printed is a figure of what the wearer gets.
@@ -127,7 +127,7 @@ def enrol_encoded(
     rest_rms = float(np.median(rms[y == rest])) if rest is not None else 0.0
     active = tuple(float(np.percentile(rms[y == k], 75)) for k in range(classes))
     text_weight = TEXT_WEIGHT / max(1.0, float(np.median([len(np.unique(r[y == k])) for k in range(classes)])))
-    typical = _typical_distance(h, y, r, classes)
+    typical = _typical_distance(h, y, r, classes, shown["h"][len(y) :], rest)
     enrolment = Enrolment(fit, data.actions, heads, text_weight, typical, rest_rms, active)
     gaps = heads["h"].distances(heads["h"].means[:classes]) + np.diag(np.full(classes, np.inf))
     a, b = np.unravel_index(int(gaps.argmin()), gaps.shape)
@@ -140,8 +140,11 @@ def _hops(data: Labelled, most: int | None = None) -> dict[str, int]:
     return {name: int((data.action[:most] == k).sum()) for k, name in enumerate(data.actions)}
 
 
-def _typical_distance(h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int) -> float:
-    """Median squared distance of hops to their own action under a head that has not seen them.
+def _typical_distance(
+    h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int, relaxed: np.ndarray, rest: int | None
+) -> float:
+    """Median squared distance of hops to their own action under a head that has not seen them; `relaxed`, the hops of
+    `rest` at half their level, which such a head is fitted on as the real one is.
 
     Leaves one repetition out where every action has two, else fits on the first half of each action's hops and judges
     the second: a distance measured on the fitted hops themselves would be far too small.
@@ -158,8 +161,10 @@ def _typical_distance(h: np.ndarray, y: np.ndarray, r: np.ndarray, classes: int)
     found = []
     for held in folds:
         if len(np.unique(y[~held])) == classes and held.any():
+            again = relaxed[~held[y == rest]] if rest is not None else relaxed
+            features = np.concatenate((h[~held], again))
+            rows = np.concatenate((y[~held], np.full(len(again), classes)))
             shrinkage, sphere = SHRINKAGES["h"]
-            head = fit_lda(h[~held], y[~held], classes, shrinkage, sphere=sphere)
-            distance = head.distances(h[held])
+            distance = fit_lda(features, rows, int(rows.max()) + 1, shrinkage, sphere=sphere).distances(h[held])
             found.append(distance[np.arange(held.sum()), y[held]])
     return float(np.median(np.concatenate(found))) if found else float(h.shape[1])

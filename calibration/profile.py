@@ -34,7 +34,7 @@ from myosem_edge.signal.montage import Montage
 
 MAGIC = b"MYOPROF1"
 SCHEMA = 2
-MAX_BYTES = 8 * 1024 * 1024  # two discriminants of 4096 features would not fit; shipped ones have below 300
+MAX_BYTES = 8 * 1024 * 1024  # a discriminant of 1000 features would not fit; shipped ones have below 300
 MAX_HEADER_BYTES = 64 * 1024
 MIN_SCALE, MAX_SCALE = 0.01, 1000.0  # RMS of a contraction in the front end's unit: below is no electrode, above no arm
 MAX_NOTES = 2000  # characters

@@ -45,7 +45,7 @@ Calibrated: one repetition of each action. Both LDA columns were fitted on the s
 
 ## Known limits
 - Able-bodied adults with an eight-channel armband at 200 Hz only. Other montages are refused.
-- Steady holds: labels of the training data are cues, and transitions were not trained on.
+- Labels of the training data are cues moved to where the muscle changed; onsets were trained on, free movement was not.
 - Without calibration the zero-shot column is what to expect; it is not enough to drive a hand.
 - Intervals over so few judges are wide; the larger tables are in the project's documentation.
 """

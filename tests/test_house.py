@@ -168,6 +168,26 @@ def test_nothing_behind_the_board_side_needs_a_training_package(place: str) -> N
     assert ours + foreign == []
 
 
+# Paraphrases judge the space of descriptions. Whoever learns from them has nothing left to be judged by.
+READERS_OF_PARAPHRASES = {"myosem_edge.cli.actions", "myosem_edge.cli.vocabulary"}
+JUDGES = (
+    "myosem_edge.actions.paraphrases",
+    *(f"myosem_edge.learn.vocabulary{part}" for part in ("", "_emg", "_report", "_text")),
+)
+
+
+def test_paraphrases_are_read_by_those_who_judge_and_by_nobody_else() -> None:
+    readers = {
+        name
+        for name, path in modules().items()
+        if not within(name, *JUDGES)
+        and (any(within(imported, *JUDGES) for imported in imports(path)) or "paraphrases." in path.read_text("utf-8"))
+    }
+    assert readers <= READERS_OF_PARAPHRASES
+    for learner in ("learn.train", "learn.evaluate", "export", "calibration", "runtime", "demo"):
+        assert not [name for name in everything_behind(part(learner)) if within(name, *JUDGES)], learner
+
+
 @pytest.mark.parametrize("name", sorted(modules().keys() - {"myosem_edge.cli.main"}))
 def test_nothing_is_imported_by_a_name_that_is_not_written_there(name: str) -> None:
     """The rules above read import statements; the table of commands alone may go past them."""

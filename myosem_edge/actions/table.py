@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,14 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class DescriptionTable:
-    """Raw sentence embeddings, neither centred nor projected.
+class SentenceTable:
+    """Raw sentence embeddings, neither centred nor projected, the same number for every action.
 
-    `vectors` is float32 (actions, 4 views, 384) with unit rows; `texts_sha256` is that of the catalogue they came from.
+    `vectors` is float32 (actions, texts, 384) with unit rows; `texts_sha256` is that of the texts they came from.
     """
+
+    name: ClassVar[str]
+    texts_per_action: ClassVar[int]
 
     ids: tuple[str, ...]
     vectors: NDArray[np.float32]
@@ -40,14 +44,14 @@ class DescriptionTable:
     texts_sha256: str
 
     def __post_init__(self) -> None:
-        expected = (len(self.ids), len(VIEWS), WIDTH)
+        expected = (len(self.ids), self.texts_per_action, WIDTH)
         if self.vectors.shape != expected or self.vectors.dtype != np.float32:
             raise ValueError(f"vectors {self.vectors.dtype} {self.vectors.shape}, expected float32 {expected}")
         if len(set(self.ids)) != len(self.ids):
             raise ValueError("ids are not unique")
 
     def select(self, ids: Iterable[str]) -> NDArray[np.float32]:
-        """Vectors (k, 4, 384) of these actions, in the order asked for.
+        """Vectors (k, texts, 384) of these actions, in the order asked for.
 
         Raises:
             InputError: an id that the table does not hold.
@@ -55,7 +59,7 @@ class DescriptionTable:
         position = {action_id: row for row, action_id in enumerate(self.ids)}
         wanted = list(ids)
         if missing := [action_id for action_id in wanted if action_id not in position]:
-            raise InputError(f"the description table has no action '{missing[0]}'", todo=_REGENERATE)
+            raise InputError(f"the {self.name} has no action '{missing[0]}'", todo=_REGENERATE)
         return self.vectors[[position[action_id] for action_id in wanted]]
 
     def to_bytes(self) -> bytes:
@@ -70,14 +74,14 @@ class DescriptionTable:
         return save({"vectors": self.vectors.astype(np.float16)}, {"table": json.dumps(facts, separators=(",", ":"))})
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: object = None) -> DescriptionTable:
+    def from_bytes(cls, data: bytes, where: object = None) -> Self:
         """Parse what `to_bytes` wrote.
 
         Raises:
             InputError: damaged, of another kind, or with vectors that are not finite directions.
         """
         if len(data) > _MAX_BYTES:
-            raise InputError("the description table is too large", where=where, found=f"{len(data)} bytes")
+            raise InputError(f"the {cls.name} is too large", where=where, found=f"{len(data)} bytes")
         try:
             tensors = load(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -86,14 +90,12 @@ class DescriptionTable:
             ids = tuple(str(action_id) for action_id in facts["ids"])
             stored = tensors["vectors"]
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                "this is not a description table, or it is damaged", where=where, todo=_REGENERATE
-            ) from error
+            raise InputError(f"this is not a {cls.name}, or it is damaged", where=where, todo=_REGENERATE) from error
         if schema != SCHEMA:
             raise InputError(
                 "unknown schema of the table", where=where, found=schema, expected=SCHEMA, todo=_REGENERATE
             )
-        expected = (len(ids), len(VIEWS), WIDTH)
+        expected = (len(ids), cls.texts_per_action, WIDTH)
         if stored.shape != expected or stored.dtype != np.float16:
             raise InputError(
                 "the vectors have the wrong form",
@@ -110,12 +112,22 @@ class DescriptionTable:
         return cls(ids, vectors / norms, encoder_id, texts_sha256)
 
 
+class DescriptionTable(SentenceTable):
+    """The views of every action: `vectors` is (actions, 4 views, 384)."""
+
+    name: ClassVar[str] = "description table"
+    texts_per_action: ClassVar[int] = len(VIEWS)
+
+
+T = TypeVar("T", bound=SentenceTable)
+
+
 def table_path() -> Path:
     """Where the table of the shipped catalogue lives."""
     return Path(str(resources.files("myosem_edge.actions") / "descriptions.safetensors"))
 
 
-def read_table(path: Path | str) -> DescriptionTable:
+def read_sentences(kind: type[T], path: Path | str) -> T:
     """Read a table without asking whether it is fresh.
 
     Raises:
@@ -124,10 +136,33 @@ def read_table(path: Path | str) -> DescriptionTable:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
+        raise InputError(f"the {kind.name} cannot be read: {error.strerror}", where=path, todo=_REGENERATE) from error
+    return kind.from_bytes(data, path)
+
+
+def require_fresh(table: SentenceTable, ids: tuple[str, ...], texts_sha256: str, source: str, where: object) -> None:
+    """Refuse a table that was not made from exactly these texts.
+
+    Raises:
+        InputError: stale; says the command that makes a new one.
+    """
+    if table.texts_sha256 != texts_sha256 or table.ids != ids:
         raise InputError(
-            f"the description table cannot be read: {error.strerror}", where=path, todo=_REGENERATE
-        ) from error
-    return DescriptionTable.from_bytes(data, path)
+            f"the {table.name} is stale: it was not made from the texts of {source}",
+            where=where,
+            found=f"texts {table.texts_sha256[:12]}",
+            expected=f"texts {texts_sha256[:12]}",
+            todo=_REGENERATE,
+        )
+
+
+def read_table(path: Path | str) -> DescriptionTable:
+    """A description table as it is, fresh or not.
+
+    Raises:
+        InputError: it cannot be read or is damaged.
+    """
+    return read_sentences(DescriptionTable, path)
 
 
 def load_table(path: Path | str | None = None, catalogue: Catalogue | None = None) -> DescriptionTable:
@@ -139,12 +174,5 @@ def load_table(path: Path | str | None = None, catalogue: Catalogue | None = Non
     catalogue = catalogue or load_catalogue()
     where = path or table_path()
     table = read_table(where)
-    if table.texts_sha256 != catalogue.texts_sha256 or table.ids != catalogue.ids:
-        raise InputError(
-            f"the description table is stale: it was not made from the texts of {catalogue.source}",
-            where=where,
-            found=f"texts {table.texts_sha256[:12]}",
-            expected=f"texts {catalogue.texts_sha256[:12]}",
-            todo=_REGENERATE,
-        )
+    require_fresh(table, catalogue.ids, catalogue.texts_sha256, catalogue.source, where)
     return table

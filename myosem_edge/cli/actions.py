@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from myosem_edge.actions.catalogue import KINDS, VIEWS, Action, Catalogue, catalogue_path, load_catalogue
+
+if TYPE_CHECKING:
+    from myosem_edge.actions.table import SentenceTable
+    from myosem_edge.learn.text import TextEncoder
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _catalogue_option = click.option("--catalogue", type=_FILE, help="Another catalogue than the shipped one.")
@@ -67,34 +72,70 @@ def path() -> None:
 
 
 @actions.command()
-@click.option("--check", is_flag=True, help="Only verify that the table matches the catalogue; needs no text encoder.")
+@click.option("--check", is_flag=True, help="Only verify that the tables match their texts; needs no text encoder.")
 @click.option("--encoder", type=click.Path(file_okay=False, path_type=Path), help="Folder of the text encoder.")
-@click.option("--output", type=_FILE, help="Another table than the shipped one.")
+@click.option("--output", type=_FILE, help="Another description table than the shipped one.")
 @_catalogue_option
 def embed(check: bool, encoder: Path | None, output: Path | None, catalogue: Path | None) -> None:
-    """Make the description table anew from the texts of the catalogue."""
-    from myosem_edge.actions.table import load_table, read_table, table_path
-    from myosem_edge.files import write_atomic
+    """Make the description table anew from the texts of the catalogue.
+
+    The paraphrases belong to the shipped catalogue: without --catalogue and --output their table is made too.
+    """
+    from myosem_edge.actions.paraphrases import (
+        REGISTERS,
+        ParaphraseTable,
+        load_paraphrase_table,
+        load_paraphrases,
+        paraphrase_table_path,
+    )
+    from myosem_edge.actions.table import DescriptionTable, load_table, table_path
 
     loaded = load_catalogue(catalogue)
     target = output or table_path()
+    both = catalogue is None and output is None
     if check:
-        table = load_table(target, loaded)
-        click.echo(f"{target}: up to date, {len(table.ids)} actions, {table.encoder_id}")
+        _say(target, "up to date", load_table(target, loaded))
+        if both:
+            _say(paraphrase_table_path(), "up to date", load_paraphrase_table())
         return
-    from myosem_edge.learn.text import TextEncoder, changes, embed_catalogue
+    from myosem_edge.learn.text import TextEncoder
 
-    previous = read_table(target) if target.exists() else None
-    with click.progressbar(length=len(loaded) * len(VIEWS), label="Embedding", file=sys.stderr) as bar:
-        table = embed_catalogue(loaded, TextEncoder(encoder), previous, bar.update)
+    text_encoder = TextEncoder(encoder)
+    texts = {action.id: action.texts for action in loaded.actions.values()}
+    _embed(DescriptionTable, texts, loaded.texts_sha256, VIEWS, text_encoder, target)
+    if both:
+        said = load_paraphrases(catalogue=loaded)
+        target = paraphrase_table_path()
+        _embed(ParaphraseTable, said.sentences, said.texts_sha256, REGISTERS, text_encoder, target)
+
+
+def _embed(
+    kind: type[SentenceTable],
+    texts: Mapping[str, Sequence[str]],
+    texts_sha256: str,
+    names: Sequence[str],
+    encoder: TextEncoder,
+    target: Path,
+) -> None:
+    from myosem_edge.actions.table import read_sentences
+    from myosem_edge.files import write_atomic
+    from myosem_edge.learn.text import changes, embed_sentences
+
+    previous = read_sentences(kind, target) if target.exists() else None
+    with click.progressbar(length=len(texts) * len(names), label="Embedding", file=sys.stderr) as bar:
+        table = embed_sentences(kind, texts, texts_sha256, encoder, previous, bar.update)
     data = table.to_bytes()
     if previous is not None and data == target.read_bytes():
         click.echo(f"{target}: nothing changed")
         return
     write_atomic(target, data)
-    for line in changes(previous, table):
+    for line in changes(previous, table, names):
         click.echo(line)
     click.echo(f"{target}: written, {len(table.ids)} actions, {len(data)} bytes")
+
+
+def _say(path: Path, what: str, table: SentenceTable) -> None:
+    click.echo(f"{path}: {what}, {len(table.ids)} actions, {table.encoder_id}")
 
 
 def _as_data(catalogue: Catalogue, action: Action) -> dict[str, Any]:

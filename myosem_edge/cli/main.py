@@ -45,6 +45,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "montages": Entry("myosem_edge.cli.montages:montages", "Measure a checkpoint on other electrodes."),
         "benchmark": Entry("myosem_edge.cli.benchmark:benchmark", "Train and judge one row of the benchmark."),
         "ablate": Entry("myosem_edge.cli.ablate:ablate", "What each part of the recipe is worth."),
+        "vocabulary": Entry("myosem_edge.cli.vocabulary:vocabulary", "Measure what free text finds."),
         "query": Entry("myosem_edge.cli.learn:query", "Search actions by EMG, or EMG by a description."),
         "export": Entry("myosem_edge.cli.export:export", "Distil, quantise and sign a bundle."),
     },

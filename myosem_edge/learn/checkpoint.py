@@ -42,6 +42,16 @@ class Trained:
         centred = torch.from_numpy(table.vectors) - self.text_mean
         return self.projection(centred, self.encoder.view_weights)
 
+    @torch.no_grad()
+    def place(self, sentences: Tensor) -> Tensor:
+        """Unit prototypes (n, embedding) of raw sentence embeddings (n, text) that are no view of anything.
+
+        A sentence stands in the place of every view, centred on the mean of the views' means, since it has the style of
+        none of them.
+        """
+        centred = (sentences - self.text_mean.mean(dim=0))[:, None].expand(-1, len(self.text_mean), -1)
+        return self.projection(centred, self.encoder.view_weights)
+
     def save(self, path: Path) -> None:
         tensors = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
         tensors["projection.matrix"] = self.projection.matrix.detach()

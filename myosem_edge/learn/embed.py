@@ -82,8 +82,16 @@ def worn_shift(session: Session, trained: Trained, ids: tuple[str, ...], repetit
     return best_shift(worn, templates, rings=session.montage.turning_rings)[0]
 
 
-def embed(session: Session, encode: Encode | None, *, scale: np.ndarray | None = None, shift: int = 0) -> Embedded:
-    """Every believed decision of a session, recordings encoded from a cold start exactly as a stream would be.
+def embed(
+    session: Session,
+    encode: Encode | None,
+    *,
+    scale: np.ndarray | None = None,
+    shift: int = 0,
+    everything: bool = False,
+) -> Embedded:
+    """Every believed decision of a session, recordings encoded from a cold start exactly as a stream would be; with
+    `everything` also those whose label cannot be believed and those that are still settling.
 
     Without an encoder h and z are empty (n, 0): for baselines alone.
     """
@@ -91,6 +99,7 @@ def embed(session: Session, encode: Encode | None, *, scale: np.ndarray | None =
     for clip in session.clips:
         keep = clip.action >= 0
         keep[:SETTLE_FRAMES] = False
+        keep |= everything
         if not keep.any():
             continue
         x = session.canonical(clip, scale=scale, shift=shift)

@@ -25,6 +25,7 @@ from myosem_edge.learn.reliability import Bins, brier_temperature, posterior
 from myosem_edge.learn.sessions import Session
 from myosem_edge.learn.splits import Split
 from myosem_edge.learn.train import align_to
+from myosem_edge.learn.transitions import transitions
 from myosem_edge.runtime.discriminant import Lda
 
 RETRIEVERS = ("descriptions", "log-feature LDA", "Hudgins LDA")
@@ -106,10 +107,23 @@ def evaluate(
         if budgets and not split.same_people and not split.held_actions:
             progress(f"few-shot {dataset}", 0, 1)
             result.few_shot[dataset] = few_shot(mine, trained, judge.encode, catalogue.ids, judge.prototypes, budgets)
-        if split.kind == "days":
+        early = [s for s in training if s.dataset == dataset] if split.kind == "days" else _first_half(mine)
+        later = [s for s in mine if s not in early]
+        if budgets and not split.held_actions and (split.kind == "days" or not split.same_people):
             progress(f"across days {dataset}", 0, 1)
-            early = [s for s in training if s.dataset == dataset]
-            result.days[dataset] = across_days(early, mine, trained, judge.encode, catalogue.ids, judge.prototypes)
+            days = across_days(early, later, trained, judge.encode, catalogue.ids, judge.prototypes)
+            result.days |= {dataset: days} if days else {}
+        if budgets and not split.held_actions and not split.same_people:
+            tallies = transitions(
+                mine,
+                trained,
+                judge.encode,
+                catalogue.ids,
+                judge.prototypes,
+                progress=lambda done, total, name=dataset: progress(f"streams {name}", done, total),  # type: ignore[misc]
+            )
+            counts = {head: {who: t.to_dict() for who, t in people.items()} for head, people in tallies.items()}
+            result.transitions |= {dataset: counts} if counts else {}
     return result
 
 
@@ -249,6 +263,14 @@ class _Table:
             mean = np.where(hops > 0, 100 * shares / np.maximum(hops, 1), 0).sum(axis=0) / (hops > 0).sum(axis=0)
             self.result.confusion[placement] = np.round(mean, 2).tolist()
         return self.result
+
+
+def _first_half(sessions: Sequence[Session]) -> list[Session]:
+    """The earlier sessions of everybody who has several, by name."""
+    of: dict[str, list[Session]] = {}
+    for session in sorted(sessions, key=lambda s: s.name):
+        of.setdefault(session.person, []).append(session)
+    return [s for mine in of.values() if len(mine) > 1 for s in mine[: len(mine) // 2]]
 
 
 def _labelled(sessions: Sequence[Session]) -> list[Session]:

@@ -37,8 +37,8 @@ class Retrieval:
 
 @dataclass
 class Evaluation:
-    """Everything `evaluate` measured. few_shot, days: [dataset][...][unit][head][person]; reliability, landscape by
-    data set.
+    """Everything `evaluate` measured. few_shot, days: [dataset][...][unit][head][person]; transitions:
+    [dataset][head][person], counts as in `learn.transitions.Tally`; reliability, landscape by data set.
     """
 
     split: Split
@@ -46,6 +46,7 @@ class Evaluation:
     retrieval: list[Retrieval] = field(default_factory=list)
     few_shot: dict[str, dict[str, dict[str, dict[str, People]]]] = field(default_factory=dict)
     days: dict[str, dict[str, dict[str, dict[str, People]]]] = field(default_factory=dict)
+    transitions: dict[str, dict[str, dict[str, dict[str, Any]]]] = field(default_factory=dict)
     temperature: float = 1.0
     reliability: dict[str, dict[str, list[tuple[float, float, float]]]] = field(default_factory=dict)
     landscape: dict[str, Landscape] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,13 +37,14 @@ class ModelConfig:
     taps: int = 9
     mixtures: int = 32
     width: int = 160  # of h
-    dilations: tuple[int, ...] = (1, 2, 1)
+    dilations: tuple[int, ...] = (1, 2, 4)
     embedding: int = 128  # of z, shared equally by the views
     smooth_frames: int = 1  # causal mean over the last frames of h: steadier holds, later onsets
     activation_aware: bool = True
-    semantic_queries: bool = True
+    semantic_queries: bool = False
     query_frames: int = 8  # how far back a semantic query may look
     text_width: int = 384
+    text_whitening: float = 0.2  # how far the projection starts from ignoring how the views of one action differ
     spatial: str = ELECTRODES  # whose weights the front learns: of electrodes by number, or "harmonic": of places
 
     def __post_init__(self) -> None:
@@ -232,14 +234,20 @@ class DescriptionProjection(nn.Module):
     """Centred sentence embeddings (actions, views, text) -> unit prototypes (actions, embedding).
 
     Starts as the principal axes of each view's texts and may only drift from there: a projection that is free to move
-    favours the actions seen in training over all others.
+    favours the actions seen in training over all others. With `whitening` (0 to below 1) the axes are found, and
+    applied, after dividing by the scatter of one action's views about their mean, which tells the style of a view and
+    nothing about the action (within-class covariance normalisation, Hatch et al. 2006); the rest of the metric stays
+    round.
     """
 
-    def __init__(self, table: Tensor, embedding: int) -> None:
+    def __init__(self, table: Tensor, embedding: int, whitening: float = 0.0) -> None:
         super().__init__()
         views, size = table.shape[1], embedding // table.shape[1]
-        axes = [torch.linalg.svd(table[:, v] - table[:, v].mean(0), full_matrices=True).Vh[:size] for v in range(views)]
-        self.matrix = nn.Parameter(torch.stack(axes))  # (views, size, text)
+        metric = within_metric(table, whitening)
+        white = table @ metric
+        axes = [torch.linalg.svd(white[:, v] - white[:, v].mean(0), full_matrices=True).Vh[:size] for v in range(views)]
+        matrix = torch.stack(axes) @ metric
+        self.matrix = nn.Parameter(matrix / matrix.norm(dim=-1).mean())  # (views, size, text)
 
     def forward(self, table: Tensor, view_weights: Tensor) -> Tensor:
         return weigh_views(torch.einsum("avt,vet->ave", table, self.matrix), view_weights)
@@ -255,6 +263,34 @@ def require_ring(config: ModelConfig, montage: Montage) -> None:
             found=f"{montage.device}, {montage.rings} x {montage.layout}",
             todo=f'Use model.spatial="{ELECTRODES}" for these data sets',
         )
+
+
+def within_metric(table: Tensor, whitening: float) -> Tensor:
+    """Symmetric map (text, text) that shrinks the directions in which the views of one action differ.
+
+    Inverse square root of `whitening` times their scatter plus the rest of its mean variance in every direction.
+    """
+    size = table.shape[-1]
+    if not whitening:
+        return torch.eye(size)
+    # In doubles: the scatter has fewer dimensions than the space and its small eigenvalues are rounding.
+    apart = (table - table.mean(dim=1, keepdim=True)).flatten(0, 1).double()
+    scatter = apart.T @ apart / len(apart)
+    mean_variance = scatter.diagonal().mean()
+    values, vectors = torch.linalg.eigh(whitening * scatter + (1 - whitening) * mean_variance * torch.eye(size))
+    return ((vectors * values.rsqrt()) @ vectors.T).to(table.dtype)
+
+
+def spoken(table: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """Centred texts (actions, views, text), of which a share, drawn anew, is said in one sentence as a user would:
+    any one of the action's views stands in the place of all.
+    """
+    if not share:
+        return table
+    actions, views = table.shape[:2]
+    one = np.repeat(rng.integers(views, size=(actions, 1)), views, axis=1)
+    view = np.where(rng.random((actions, 1)) < share, one, np.arange(views))
+    return table[torch.arange(actions)[:, None], torch.from_numpy(view)]
 
 
 def weigh_views(parts: Tensor, view_weights: Tensor) -> Tensor:

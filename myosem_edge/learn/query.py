@@ -107,7 +107,8 @@ def find_stretches(
 def free_text_prototype(bundle: Bundle, text: str | None, action: str | None = None) -> np.ndarray:
     """Unit prototype (embedding,) of a free sentence (used for every view) or of a catalogue action of the bundle.
 
-    A sentence goes the way the descriptions went: same encoder, frozen mean, projection and view weights.
+    A sentence goes the way the descriptions went: same encoder, frozen mean, projection and view weights. It is no view
+    of anything, so that it is centred on the mean of the views' means (`Trained.place` does the same).
 
     Raises:
         InputError: the text encoder is not installed, or it is not the one the bundle was made with.
@@ -123,5 +124,6 @@ def free_text_prototype(bundle: Bundle, text: str | None, action: str | None = N
             "the bundle was made with another text encoder", found=bundle.manifest.encoder_id, expected=ENCODER_ID
         )
     vector = TextEncoder(find_text_encoder()).encode([text])[0]
-    parts = np.einsum("vt,vet->ve", vector[None] - tensors["mean"], tensors["projection"])
+    views = np.repeat((vector - tensors["mean"].mean(axis=0))[None], len(tensors["mean"]), axis=0)
+    parts = np.einsum("vt,vet->ve", views, tensors["projection"])
     return weigh_views(parts.reshape(1, -1), view_scale(tensors["view_weights"]))[0]

@@ -25,8 +25,13 @@ from myosem_edge.learn.tables import (
     people_table,
     reliability_table,
     retrieval_table,
+    transitions_table,
 )
 
+STREAMS = (
+    "whole streams without the gate, calibrated on two repetitions: from EMG onset (a detector blind to the model) to "
+    "the hop at which three of the last four decisions are right, within 1.5 s; activations are events of three in four"
+)
 BALANCED = "Every action, session and person weighs the same."
 
 
@@ -61,6 +66,11 @@ def evaluation_blocks(evaluations: Sequence[Evaluation], *, caveat: str = "", pe
     every = pooled(evaluations)
     few_shot = merged_values([e.few_shot for e in evaluations])
     days = merged_values([e.days for e in evaluations])
+    moved = {
+        dataset: {head: _joined(head, dataset, evaluations) for head in heads}
+        for e in evaluations
+        for dataset, heads in e.transitions.items()
+    }
     blocks: list[Block] = []
     for dataset in dict.fromkeys(p.retrieval.dataset for p in every):
         blocks.append(Heading(f"{dataset}", 3))
@@ -75,6 +85,8 @@ def evaluation_blocks(evaluations: Sequence[Evaluation], *, caveat: str = "", pe
             if budgets:
                 facts = f"{what}, percent right per hop / per execution" + (f". {caveat}" if caveat else "")
                 blocks += [Text(facts, lead=dataset), heads_table(budgets)]
+        if heads := moved.get(dataset):
+            blocks += [Text(STREAMS, lead=dataset), transitions_table(heads)]
         if per_person:
             blocks += [Text("one line a person, percent right per hop", lead=dataset)]
             blocks += [people_table(mine[0].retrieval, few_shot.get(dataset, {}))]
@@ -146,3 +158,11 @@ def _bars(dataset: str, values: Any, few_shot: Heads) -> Picture:
         f"Every person of {dataset}: ours and {LOG_LDA}, {what}",
         f"Every person, sorted by ours. Means with 95 % bootstrap intervals over people below. {BALANCED}",
     )
+
+
+def _joined(head: str, dataset: str, evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Any]]:
+    """Everybody's counts of one head, the folds' people together."""
+    found: dict[str, dict[str, Any]] = {}
+    for e in evaluations:
+        found |= e.transitions.get(dataset, {}).get(head, {})
+    return found

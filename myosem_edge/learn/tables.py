@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from myosem_edge.learn.fewshot import HEADS
 from myosem_edge.learn.metrics import Interval, error_ratio, over_people, paired
 from myosem_edge.learn.pooling import Pooled
 from myosem_edge.learn.reliability import expected_error
+from myosem_edge.learn.transitions import Tally
+from myosem_edge.learn.transitions import pool as pool_tallies
 
 COLUMNS = (
     "placement",
@@ -106,6 +109,39 @@ def heads_table(budgets: Heads) -> Table:
         ratio = ratio_text(error_ratio(units["window"][CALIBRATED], units["window"][LOG_LDA]))
         rows.append([budget_name(budget), *cells, ratio])
     return Table(["calibration", *HEADS, "error relative to log-feature LDA"], rows)
+
+
+def transitions_table(heads: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    """Whole streams without a gate: delay, holds and false activations of the same decisions."""
+    rows = []
+    for head, people in heads.items():
+        p = pool_tallies({person: Tally(**counts) for person, counts in people.items()})
+        rest, free = (poisson_rate(p[f"{kind}_events"], p[f"{kind}_h"]) for kind in ("rest", "free"))
+        rows.append(
+            [
+                head,
+                f"{p['onsets']:.0f}",
+                f"{p['delay_p10_ms']:.0f} / {p['delay_p50_ms']:.0f} / {p['delay_p90_ms']:.0f}",
+                f"{p['missed_percent']:.1f}",
+                f"{p['right_in_holds_percent']:.1f}",
+                f"{p['changes_per_s']:.2f}",
+                rest,
+                free,
+            ]
+        )
+    header = ["head", "onsets", "delay p10 / p50 / p90, ms", "missed, %", "right in holds, %", "changes per s of hold"]
+    return Table([*header, "false activations per h at rest", "in free movement"], rows)
+
+
+def poisson_rate(events: float, hours: float) -> str:
+    """Events per hour with the exact 95 % Poisson interval (Garwood 1936) and the hours observed."""
+    if not hours:
+        return "-"
+    from scipy.stats import chi2
+
+    low = chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
+    high = chi2.ppf(0.975, 2 * events + 2) / 2
+    return f"{events / hours:.0f} [{low / hours:.0f}, {high / hours:.0f}] in {hours:.2f} h"
 
 
 def people_table(r: Retrieval, budgets: Heads) -> Table:

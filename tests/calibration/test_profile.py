@@ -41,9 +41,14 @@ Contents = tuple[dict[str, Any], dict[str, np.ndarray]]
 def small() -> Profile:
     """A profile of round numbers, written out so that its bytes can be."""
     channels, actions = 2, ("rest", "fist")
-    head_h = Lda(np.array([[0.0], [2.0]]), np.array([[4.0]]))
-    head_log = Lda(np.arange(12.0).reshape(2, 6), np.eye(6))
-    enrolment = Enrolment(Fit(True, 1, np.array([1.5, 2.0])), actions, head_h, head_log, 3.0, 0.25, (0.25, 1.0))
+    owners = (0, 1, 0)
+    heads = {
+        "h": Lda(np.array([[0.0], [2.0], [1.0]]), np.array([[4.0]]), owners),
+        "z": Lda(np.array([[0.5], [0.25], [0.0]]), np.array([[2.0]]), owners),
+        "log_features": Lda(np.arange(18.0).reshape(3, 6), np.eye(6), owners),
+        "log_covariance": Lda(np.arange(9.0).reshape(3, 3), np.eye(3), owners),
+    }
+    enrolment = Enrolment(Fit(True, 1, np.array([1.5, 2.0])), actions, heads, 4.0, 3.0, 0.25, (0.25, 1.0))
     return Profile(
         "pair", Montage("pair", channels, "ring", 100.0, "uV", ""), "cd" * 32, "tiny-1.0.myosem",
         "2026-01-02T03:04:05+00:00", enrolment,
@@ -78,7 +83,7 @@ def test_golden_bytes() -> None:
     assert data[8:40] == hashlib.sha256(body).digest()
     metadata, tensors = opened(data)
     assert metadata == {
-        "schema": 1,
+        "schema": 2,
         "front_end": "pair",
         "montage": {
             "device": "pair", "channels": 2, "layout": "ring", "rate_hz": 100.0, "unit": "uV", "prefiltered": "",
@@ -90,6 +95,7 @@ def test_golden_bytes() -> None:
         "tool_version": "0.1.0",
         "actions": ["rest", "fist"],
         "ring_shift": 1,
+        "text_weight": 4.0,
         "typical_distance": 3.0,
         "rest_rms": 0.25,
         "report": {
@@ -97,10 +103,13 @@ def test_golden_bytes() -> None:
         },
         "notes": "",
     }  # fmt: skip
-    shapes = {"scale": (2,), "active_rms": (2,), "h.means": (2, 1), "h.precision": (1, 1), "log.means": (2, 6)}
-    assert {name: array.shape for name, array in tensors.items()} == shapes | {"log.precision": (6, 6)}
+    widths = {"h": 1, "z": 1, "log_features": 6, "log_covariance": 3}
+    shapes = {"scale": (2,), "active_rms": (2,)}
+    shapes |= {f"{name}.means": (3, width) for name, width in widths.items()}  # rest has a second row
+    shapes |= {f"{name}.precision": (width, width) for name, width in widths.items()}
+    assert {name: array.shape for name, array in tensors.items()} == shapes
     # If this changes by one bit, boards in the field stop reading new profiles: raise the schema and add a migration.
-    assert hashlib.sha256(data).hexdigest() == "5afccde13834cf4fa913f8cf471565a46afe4192ab0bde99b9e191ab14be0220"
+    assert hashlib.sha256(data).hexdigest() == "eabead9602abd129d53b4235669419d5508d15d1de9147923cd5a5c92c51c8d1"
 
 
 def test_what_was_written_is_read_back(profile: Profile) -> None:
@@ -108,7 +117,9 @@ def test_what_was_written_is_read_back(profile: Profile) -> None:
     assert same(read, profile)
     assert read.enrolment.actions == profile.enrolment.actions
     assert read.report == profile.report
-    assert np.array_equal(read.enrolment.head_h.precision, profile.enrolment.head_h.precision)
+    for name, head in profile.enrolment.heads.items():
+        assert np.array_equal(read.enrolment.heads[name].precision, head.precision)
+        assert read.enrolment.heads[name].owners == head.owners
     assert (read.side, read.notes, read.tool_version) == ("right", "after lunch", "0.1.0")
 
 
@@ -189,7 +200,8 @@ def edited(key: str, value: object) -> bytes:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("schema", 2, "another schema .found 2, expected 1"),
+        ("schema", 3, "another schema .found 3, expected 2"),
+        ("schema", 1, "another schema"),
         ("schema", 0, "another schema"),
         ("schema", True, "schema"),
         ("schema", 1.0, "schema"),
@@ -217,6 +229,8 @@ def edited(key: str, value: object) -> bytes:
         ("ring_shift", -1, "ring_shift is wrong"),
         ("ring_shift", 0.0, "ring_shift is wrong"),
         ("ring_shift", True, "ring_shift is wrong"),
+        ("text_weight", -0.1, "text_weight is wrong"),
+        ("text_weight", 4.1, "text_weight is wrong .found 4.1, expected 0 to 4"),
         ("typical_distance", 0.0, "typical_distance is wrong"),
         ("typical_distance", 10**400, "typical_distance is wrong"),
         ("typical_distance", float("inf"), "cannot be read"),
@@ -265,9 +279,11 @@ def test_the_unedited_contents_are_fine() -> None:
         ("h.means", lambda a: a + np.inf, "h.means is wrong"),
         ("h.precision", lambda a: -a, "symmetric and positive definite"),
         ("h.precision", lambda a: a * 0, "symmetric and positive definite"),
-        ("log.precision", lambda a: a + np.triu(a + 1, 1), "symmetric and positive definite"),
-        ("log.precision", lambda a: a[:5, :5], "log.precision is wrong"),
-        ("log.means", lambda a: a[:, :3], "log.means is wrong"),
+        ("log_features.precision", lambda a: a + np.triu(a + 1, 1), "symmetric and positive definite"),
+        ("log_features.precision", lambda a: a[:5, :5], "log_features.precision is wrong"),
+        ("log_features.means", lambda a: a[:, :3], "log_features.means is wrong"),
+        ("log_covariance.means", lambda a: a[:2], "log_covariance.means is wrong"),
+        ("z.precision", lambda a: None, "z.precision is wrong"),
         ("extra", lambda a: np.zeros(1), "tensors is wrong"),
     ],
 )

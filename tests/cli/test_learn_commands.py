@@ -11,10 +11,12 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+from myosem_edge.cli._training import shipped_teacher
 from myosem_edge.cli.main import main
 from myosem_edge.learn.sample import PACK, sample_folder
 from myosem_edge.learn.splits import SHIPPED_HELD_OUT
 
+SHIPPED = str(shipped_teacher())
 PERSON = str(sample_folder() / PACK / "p78945.npz")
 
 
@@ -94,6 +96,32 @@ def test_training_evaluating_and_what_they_leave(data: Path, tmp_path: Path) -> 
     assert (out_folder / "report.html").read_text().startswith("<!DOCTYPE html>")
     result = json.loads((out_folder / "evaluation.json").read_text(), parse_constant=pytest.fail)
     assert result["retrieval"][0]["people"] == sorted(f"myo_readings8/{who}" for who in SHIPPED_HELD_OUT[:2])
+
+
+def test_measuring_the_vocabulary_and_what_it_leaves(data: Path, tmp_path: Path) -> None:
+    out_folder = tmp_path / "v"
+    code, out, err = run("vocabulary", "--data", data, "--dataset", "myo_readings8", "--out", out_folder)
+    assert code == 0, err
+    assert (out_folder / "vocabulary.md").read_text().strip() == out.strip()
+    assert "**Paraphrase to description**" in out and "myo_cotelallard7" not in out
+    result = json.loads((out_folder / "vocabulary.json").read_text(), parse_constant=pytest.fail)
+    people = result["retrieval"][0]["values"]["as worn"]["one paraphrase"]["hop"]["R@1"]
+    assert sorted(people) == sorted(f"myo_readings8/{who}" for who in SHIPPED_HELD_OUT[:2])
+    assert result["stacking"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("absent.safetensors",), "absent.safetensors"),
+        (("--dataset", "myo_kanoga"), "myo_kanoga"),
+        (("--inner", SHIPPED), "--inner: the constant must be chosen on actions kept from people"),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_measured_is_one_line(data: Path, options: tuple[str, ...], message: str) -> None:
+    code, out, err = run("vocabulary", "--data", data, *options)
+    assert (code, out) == (3, "")
+    assert message in err.strip().splitlines()[-1] and "Traceback" not in err
 
 
 @pytest.mark.parametrize("options", [("absent.safetensors",), ("--dataset", "myo_kanoga")])

@@ -7,10 +7,11 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 import torch
 
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, weigh_views
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, spoken, weigh_views, within_metric
 
 CONFIGS = {
     "default": ModelConfig(width=32, mixtures=8, filters=3),
+    "queries": ModelConfig(width=32, mixtures=8, filters=3, semantic_queries=True),
     "plain": ModelConfig(width=32, mixtures=8, filters=3, semantic_queries=False, activation_aware=False),
     "smooth": ModelConfig(width=32, mixtures=8, filters=3, semantic_queries=False, smooth_frames=4, dilations=(1, 1)),
 }
@@ -72,11 +73,11 @@ def test_switches_change_the_parameters():
     def count(name):
         return sum(p.numel() for p in Encoder(CONFIGS[name]).parameters())
 
-    assert count("default") > count("plain")
+    assert count("queries") > count("default")
 
 
 def test_size_of_the_shipped_architecture():
-    assert sum(p.numel() for p in Encoder(ModelConfig()).parameters()) == 135418
+    assert sum(p.numel() for p in Encoder(ModelConfig()).parameters()) == 109146
 
 
 def test_projection_starts_as_principal_axes():
@@ -85,3 +86,45 @@ def test_projection_starts_as_principal_axes():
     for v in range(4):
         axes = projection.matrix[v]
         assert torch.allclose(axes @ axes.T, torch.eye(32), atol=1e-4)
+
+
+def test_whitening_shrinks_what_the_views_of_one_action_disagree_about() -> None:
+    """Views that differ along one axis only, actions along another: the first is shrunk, the second is not turned."""
+    rng = np.random.default_rng(0)
+    table = torch.zeros(40, 4, 8, dtype=torch.float64)
+    table[:, :, 0] = torch.from_numpy(rng.normal(size=(40, 1)))  # what the action is
+    table[:, :, 1] = torch.from_numpy(rng.normal(size=(40, 4)))  # how a view says it
+    metric = within_metric(table.float(), 0.5)
+    assert torch.allclose(metric, metric.T, atol=1e-6)
+    assert metric[1, 1] < 0.5 * metric[0, 0]
+    assert torch.allclose(within_metric(table.float(), 0.0), torch.eye(8))
+
+
+def test_a_whitened_projection_starts_where_the_actions_are() -> None:
+    rng = np.random.default_rng(1)
+    table = torch.from_numpy(rng.normal(size=(60, 4, 16)).astype(np.float32))
+    table[:, :, 0] += torch.from_numpy(3 * rng.normal(size=(60, 1)).astype(np.float32))
+    table[:, :, 1] *= 4.0  # louder than the action, and says nothing
+    plain, white = (DescriptionProjection(table, 8, strength).matrix.detach() for strength in (0.0, 0.8))
+    assert plain[:, 0, 1].abs().min() > 0.9 > 0.5 > plain[:, 0, 0].abs().max()
+    assert (white[:, :, 0].norm(dim=1) > white[:, :, 1].norm(dim=1)).all()
+    assert white.norm(dim=-1).mean() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_spoken_description_is_one_of_its_sentences_in_every_place() -> None:
+    table = torch.arange(50 * 4, dtype=torch.float32).reshape(50, 4, 1).expand(-1, -1, 3)
+    rng = np.random.default_rng(0)
+    said = spoken(table, 0.5, rng)[..., 0]
+    one = (said == said[:, :1]).all(dim=1)
+    assert 10 < one.sum() < 40
+    assert torch.equal(said[~one], table[~one, :, 0])
+    assert all(row[0] in own for row, own in zip(said[one].tolist(), table[one, :, 0].tolist(), strict=True))
+    assert len({int(row[0]) % 4 for row in said[one]}) == 4
+    assert torch.equal(spoken(table, 0.0, rng), table)
+
+
+def test_nothing_is_drawn_where_nothing_is_spoken() -> None:
+    """Runs without it must stay the runs that they were."""
+    rng = np.random.default_rng(0)
+    spoken(torch.zeros(2, 4, 3), 0.0, rng)
+    assert rng.integers(1000) == np.random.default_rng(0).integers(1000)

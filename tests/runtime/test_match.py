@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from myosem_edge.errors import InputError
 from myosem_edge.runtime.discriminant import Lda, log_softmax
 from myosem_edge.runtime.encoder import Encoded, Fit
-from myosem_edge.runtime.match import Enrolment, Gallery, MatchConstants, Matcher, enrolled_evidence, head_scores
+from myosem_edge.runtime.match import (
+    Enrolment,
+    Gallery,
+    MatchConstants,
+    Matcher,
+    enrolled_evidence,
+    head_scores,
+    text_scores,
+)
 
 CONSTANTS = MatchConstants(0.1, 2.0, 1.0, -1.0, 1.0)
 IDS = ("rest", "fist", "wrist_flexion", "wrist_extension", "hand_open")
@@ -30,8 +38,13 @@ def enrolment(actions: tuple[str, ...], seed: int = 1) -> Enrolment:
     return Enrolment(
         Fit(False, 0, np.ones(8)),
         actions,
-        Lda(4 * rng.normal(size=(n, WIDTH)), np.eye(WIDTH)),
-        Lda(rng.normal(size=(n, LOGS)), np.eye(LOGS)),
+        {
+            "h": Lda(4 * rng.normal(size=(n, WIDTH)), np.eye(WIDTH)),
+            "z": Lda(np.zeros((n, EMBEDDING)), np.eye(EMBEDDING)),
+            "log_features": Lda(rng.normal(size=(n, LOGS)), np.eye(LOGS)),
+            "log_covariance": Lda(np.zeros((n, LOGS)), np.eye(LOGS)),
+        },
+        0.0,
         float(WIDTH),
         0.1,
         (1.0,) * n,
@@ -42,7 +55,8 @@ def encoded(h: np.ndarray, z: np.ndarray | None = None, seed: int = 2) -> Encode
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(len(h), EMBEDDING)) if z is None else z
     z = z / np.linalg.norm(z, axis=1, keepdims=True)
-    return Encoded(h.astype(np.float32), z.astype(np.float32), rng.normal(size=(len(h), LOGS)), np.ones(len(h)))
+    logs, covariance = rng.normal(size=(2, len(h), LOGS))
+    return Encoded(h.astype(np.float32), z.astype(np.float32), logs, covariance, np.ones(len(h)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,17 +84,18 @@ def test_without_a_wearer_the_nearest_description_wins() -> None:
 
 def test_with_every_action_enrolled_the_head_alone_decides() -> None:
     e = enrolment(IDS[::-1])
-    data = encoded(e.head_h.means)
-    probabilities, _ = Matcher(gallery(), CONSTANTS, e).match(data)
-    head = np.exp(log_softmax(head_scores(e, data.h, data.log_features) / CONSTANTS.head_temperature))
+    data = encoded(e.heads["h"].means)
+    probabilities, cosines = Matcher(gallery(), CONSTANTS, e).match(data)
+    scores = head_scores(e, data, cosines[:, ::-1], np.zeros(len(IDS), bool))
+    head = np.exp(log_softmax(scores / CONSTANTS.head_temperature))
     assert np.allclose(probabilities, head[:, ::-1], atol=1e-6)
 
 
 def test_the_head_decides_between_enrolled_actions_whatever_the_descriptions_say() -> None:
     e, g = enrolment(("rest", "fist")), gallery()
     sure = replace(CONSTANTS, enrolled_bias=50.0)
-    means = np.repeat(e.head_h.means, 2, axis=0)
-    data = replace(encoded(means, g.prototypes[[0, 1, 0, 1]]), log_features=np.repeat(e.head_log.means, 2, axis=0))
+    h, logs = (np.repeat(e.heads[name].means, 2, axis=0) for name in ("h", "log_features"))
+    data = replace(encoded(h, g.prototypes[[0, 1, 0, 1]]), log_features=logs)
     probabilities, _ = Matcher(g, sure, e).match(data)
     assert probabilities.argmax(axis=1).tolist() == [0, 0, 1, 1]
     assert probabilities[:, 2:].max() < 1e-6
@@ -96,7 +111,7 @@ def test_what_looks_like_nothing_calibrated_goes_to_the_other_descriptions() -> 
 @given(st.floats(0.01, 100.0), st.floats(1.01, 50.0))
 def test_a_greater_distance_is_never_more_enrolled(near: float, factor: float) -> None:
     e = enrolment(("rest", "fist"))
-    e = replace(e, head_h=Lda(np.zeros((2, WIDTH)), np.eye(WIDTH)))
+    e = replace(e, heads={"h": Lda(np.zeros((2, WIDTH)), np.eye(WIDTH))})
     enrolled = np.array([True, True, False, False, False])
     cosines = np.zeros((2, len(IDS)))
     h = np.array([[near] + [0.0] * (WIDTH - 1), [near * factor] + [0.0] * (WIDTH - 1)])
@@ -112,6 +127,35 @@ def test_the_lead_is_over_the_descriptions_that_were_not_enrolled() -> None:
     every = enrolled_evidence(e, np.ones(5, bool), np.zeros((1, WIDTH)), cosines)
     assert some[0, 2] == pytest.approx(0.7 - 0.9)
     assert every[0, 2] == pytest.approx(0.9)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=6), st.integers(0, 99))
+def test_words_are_a_distribution_in_which_an_unlearnt_action_has_its_even_share(learnt: list[bool], seed: int) -> None:
+    known = np.array(learnt)
+    cosines = np.random.default_rng(seed).uniform(-1, 1, (4, len(known)))
+    p = np.exp(text_scores(cosines, known))
+    assert np.allclose(p.sum(axis=1), 1.0)
+    assert np.allclose(p[:, ~known], 1 / len(known))
+    for row, cosine in zip(p[:, known], cosines[:, known], strict=True):
+        assert np.argsort(row).tolist() == np.argsort(cosine).tolist()
+
+
+def test_words_decide_where_the_calibration_cannot() -> None:
+    g = replace(gallery(), learnt=frozenset(IDS))
+    flat = {"h": Lda(np.zeros((2, WIDTH)), np.eye(WIDTH))}
+    e = replace(enrolment(("rest", "fist")), heads=flat, text_weight=4.0)
+    sure = replace(CONSTANTS, enrolled_bias=50.0)
+    data = encoded(np.zeros((2, WIDTH)), g.prototypes[:2])
+    assert Matcher(g, sure, e).match(data)[0].argmax(axis=1).tolist() == [0, 1]
+    deaf, _ = Matcher(g, sure, replace(e, text_weight=0.0)).match(data)
+    assert np.allclose(deaf[:, :2], 0.5, atol=1e-6)
+
+
+def test_a_class_is_as_near_as_its_nearest_picture() -> None:
+    lda = Lda(np.array([[0.0], [10.0], [4.0]]), np.eye(1), (0, 1, 0))
+    x = np.array([[3.0], [6.5], [8.0]])
+    assert lda.distances(x).tolist() == [[1.0, 49.0], [6.25, 12.25], [16.0, 4.0]]
+    assert lda.log_posteriors(x).argmax(axis=1).tolist() == [0, 0, 1]
 
 
 def test_a_profile_with_an_action_that_is_not_in_the_bundle_is_refused() -> None:

@@ -25,6 +25,7 @@ def read(folder: Path, subject: str) -> Iterator[Recording]:
         recording = replace(recording, session=session, mirrored=bool(recording.facts["hand"]), cued=True)
         recording = drop_after_change(recording, REST, ACTIVE_CUT_S, REST_CUT_S)
         if recording.facts["gesture"] == FREE_MOVEMENT:
+            recording.attributes["stream"] = "free movement"
             recording.usable[:] = False  # not rest: small free movements, kept for false-activation counts
         yield recording
 
