@@ -133,7 +133,8 @@ class Profile:
         return _profile_from(metadata, tensors, where)
 
     def require_fits(self, bundle: Bundle, info: FrontEndInfo, *, where: object = "profile") -> None:
-        """Check that this profile was made with this bundle and with a front end like this one.
+        """Check that this profile was made with this bundle and with a front end like this one, which need not be one
+        that the bundle was trained for.
 
         Raises:
             ProfileError: another bundle, front end or montage.
@@ -155,7 +156,7 @@ class Profile:
                 todo="Use that front end, or calibrate again with this one: myosem-edge calibrate",
             )
         montage_of(info).require_same(self.montage, where=where)
-        require_montage(bundle, info)
+        require_montage(bundle, info, calibrated=True)
 
 
 def montage_of(info: FrontEndInfo) -> Montage:
@@ -163,19 +164,32 @@ def montage_of(info: FrontEndInfo) -> Montage:
     return Montage(info.id, info.channels, info.layout, info.rate_hz, info.unit, info.prefiltered)
 
 
-def require_montage(bundle: Bundle, info: FrontEndInfo) -> None:
-    """Check that a front end delivers what a bundle's encoder was trained on.
+def foreign_front_end(bundle: Bundle, info: FrontEndInfo) -> str:
+    """What a wearer must be told where the bundle was trained for other front ends than this one; else empty."""
+    trained_for = bundle.manifest.front_ends
+    if info.id in trained_for:
+        return ""
+    return (
+        f"the bundle was trained for {' or '.join(trained_for) or 'no front end'}, worn is {info.id}: only what was "
+        "calibrated counts, descriptions of anything else are not trusted"
+    )
+
+
+def require_montage(bundle: Bundle, info: FrontEndInfo, *, calibrated: bool = False) -> None:
+    """Check that a front end delivers what a bundle's encoder was trained on. One of another make will do for whoever
+    is `calibrated` with it, or is about to be; `foreign_front_end` has the sentence for them.
 
     Raises:
-        ProfileError: it is not among the bundle's front ends, or differs in channels, layout, rate or unit.
+        ProfileError: it differs in channels, layout, rate or unit, or is not among the bundle's front ends.
     """
     manifest = bundle.manifest
-    if info.id not in manifest.front_ends:
+    if info.id not in manifest.front_ends and not calibrated:
         raise ProfileError(
             "the bundle is not made for this front end",
             where=manifest.file_name,
             found=info.id,
             expected=" or ".join(manifest.front_ends),
+            todo="Calibrate with it first: myosem-edge calibrate, then run --profile NAME",
         )
     Montage.from_dict(asdict(manifest.montage)).require_same(montage_of(info), where=manifest.file_name)
 

@@ -22,11 +22,14 @@ from myosem_edge.export.measure import Cost, cost, int8_encode, operating_point
 from myosem_edge.files import require_writable
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.embed import torch_encode
+from myosem_edge.learn.montages import settled
 from myosem_edge.learn.sessions import Session
+from myosem_edge.learn.spatial import HARMONIC
 from myosem_edge.learn.train import align_to
 from myosem_edge.manifest import NAME, VERSION
 from myosem_edge.quantize.statistics import fold_front, quantise_body
 from myosem_edge.runtime.grips import GripMap
+from myosem_edge.signal.montage import electrode_positions
 
 CALIBRATION_SECONDS = 12  # of each calibration clip that the ranges are measured on
 GOLDEN_SECONDS = 5
@@ -84,6 +87,8 @@ def export_bundle(
     catalogue, table = load_catalogue(), load_table()
     _check_people(distil_sessions, judge_sessions)
     ids = catalogue.ids
+    if teacher.encoder.config.spatial == HARMONIC:  # a bundle is for one montage
+        teacher = settled(teacher, electrode_positions(judge_sessions[0].montage))
     align_to(distil_sessions, teacher.ring_templates, catalogue)
     prototypes = teacher.prototypes(table).numpy()
     gallery = retrieval_gallery(teacher, grips, catalogue)

@@ -31,7 +31,7 @@ def fold_front(encoder: Encoder) -> FrontWeights:
     kernel = front.kernel()  # (mixtures, channels, taps)
     gain, offset = _norm(front.norm)
     expand = front.expand.weight[..., 0]  # (width, mixtures)
-    gate = front.gate.weight[..., 0].T if config.activation_aware else None
+    gate = front.spatial_weights()[1].T if config.activation_aware else None
     return FrontWeights(
         _array(kernel.permute(2, 1, 0).reshape(-1, config.mixtures)),
         _array((expand * gain).T),

@@ -17,7 +17,7 @@ import click
 
 from myosem_edge.bundle import Bundle, read_bundle
 from myosem_edge.calibration.enrol import REST
-from myosem_edge.calibration.profile import LEFT, RIGHT, Profile, montage_of, require_montage
+from myosem_edge.calibration.profile import LEFT, RIGHT, Profile, foreign_front_end, montage_of, require_montage
 from myosem_edge.calibration.separation import enrol_separable
 from myosem_edge.calibration.session import CUES, Cue, Plan, Prompt, Session
 from myosem_edge.calibration.store import Store, Which
@@ -249,12 +249,14 @@ def calibrate(
     store.path(name)
     device = front_end_named(front_end)()
     bundle = read_bundle(bundle_path, trusted_keys())
-    require_montage(bundle, device.info)
+    require_montage(bundle, device.info, calibrated=True)
     model = Model.from_bundle(bundle)
     model.encoder(backend=backend)  # a missing runtime is better found before the wearer has worked
     plan = Plan(choose_actions(bundle, model, actions), repetitions, hold_s, prepare_s, cue=cue)
     names = plain_names(bundle, plan.actions)
     screen = JsonScreen() if as_json else LiveScreen() if sys.stdout.isatty() else Screen()
+    if foreign := foreign_front_end(bundle, device.info):
+        screen.say(f"Warning: {foreign}.")
     with SerialPort(port, device.info.baud) as wire:
         if dry_run:
             _show_plan(plan, names, screen, as_json)

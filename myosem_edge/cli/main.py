@@ -42,6 +42,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "ingest": Entry("myosem_edge.cli.ingest:ingest", "Convert recordings once, for training from disk."),
         "train": Entry("myosem_edge.cli.learn:train", "Train a teacher on recordings and descriptions."),
         "evaluate": Entry("myosem_edge.cli.evaluate:evaluate", "Measure retrieval on recordings kept apart."),
+        "montages": Entry("myosem_edge.cli.montages:montages", "Measure a checkpoint on other electrodes."),
         "benchmark": Entry("myosem_edge.cli.benchmark:benchmark", "Train and judge one row of the benchmark."),
         "ablate": Entry("myosem_edge.cli.ablate:ablate", "What each part of the recipe is worth."),
         "vocabulary": Entry("myosem_edge.cli.vocabulary:vocabulary", "Measure what free text finds."),

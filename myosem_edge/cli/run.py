@@ -106,6 +106,8 @@ def run(
     chosen = _choose(bundle_path, front_end_name, hand_name, profile, grips_path, backend, board_name)
     limits = tightened(chosen.limits, max_speed, max_force)
     require_emulated(chosen.bundle, hand_port, allow_dev_key)
+    if foreign := chosen.facts["foreign_front_end"]:
+        click.echo(plain(f"warning: {foreign}"), err=True)
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
     loop = Loop(
@@ -229,7 +231,7 @@ def _choose(
 ) -> Chosen:
     from myosem_edge.boards.profiles import board, detect_board
     from myosem_edge.bundle import bundle_from
-    from myosem_edge.calibration.profile import require_montage
+    from myosem_edge.calibration.profile import foreign_front_end, require_montage
     from myosem_edge.calibration.store import Store
     from myosem_edge.firmware_bridge.frontends import front_end as front_end_named
     from myosem_edge.firmware_bridge.hands import hand as hand_named
@@ -239,7 +241,7 @@ def _choose(
     device, hand = front_end_named(front_end_name)(), hand_named(hand_name)
     here = board(board_name) if board_name else detect_board().board
     bundle = bundle_from(bundle_path)
-    require_montage(bundle, device.info)
+    require_montage(bundle, device.info, calibrated=profile is not None)
     enrolment = None
     if profile is not None:
         store = Store.here()
@@ -259,6 +261,7 @@ def _choose(
         "board": here.name if here else None,
         "budget_ms": here.delay.total_ms if here else None,
         "front_end": device.info.id,
+        "foreign_front_end": foreign_front_end(bundle, device.info) or None,
         "hand": hand.info.id,
         "profile": profile,
         "grips": None if grips_path is None else str(grips_path),

@@ -1,4 +1,6 @@
-"""Random training batches: segments of real executions with ring jitter, channel gains and electrode mixing."""
+"""Random training batches: segments of real executions, and what can be wrong with an armband: rotation, gain, mixing,
+electrodes that are missing.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from myosem_edge.learn.sessions import Session, frame_samples
 from myosem_edge.signal.montage import ring_order
 
 ONSET_JITTER_FRAMES = 3
+FEWEST_PRESENT = 3  # electrodes of an episode that lacks some
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class AugmentConfig:
     mixing: float = 0.4  # largest share of a neighbouring electrode: rotation by a fraction
     noise: float = 0.0  # of the wearer's own RMS, white
     onsets: float = 0.5  # share of query segments whose judged frames begin at the onset, where it is known
+    channel_dropout: float = 0.0  # probability of every electrode to be missing from an episode
+    subset: float = 0.0  # probability that an episode has only some of the ring: half of it, or all but two
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,20 @@ class Sampler:
         self, generators: Sequence[np.random.Generator], ways: int, queries: int = 2
     ) -> tuple[np.ndarray, np.ndarray]:
         """x (episodes, ways, 1 + queries, channels, samples), action (episodes, ways): an episode from each generator.
+        Missing electrodes are zero.
 
         Entry 0 of the third axis is the support repetition, the others are other repetitions of the same session.
 
         Raises:
             InputError: no session has enough actions with enough repetitions.
         """
+        x, actions, _ = self.masked_episodes(generators, ways, queries)
+        return x, actions
+
+    def masked_episodes(
+        self, generators: Sequence[np.random.Generator], ways: int, queries: int = 2
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """As `episodes`, and which electrodes are there: (episodes, channels) bool, or None: nothing takes any away."""
         able = [
             s
             for s, actions in enumerate(self._by_session)
@@ -101,7 +114,7 @@ class Sampler:
                 todo="Choose fewer ways or queries, or other recordings",
             )
         weight = self._weight[able] / self._weight[able].sum()
-        xs, labels = [], []
+        xs, labels, masks = [], [], []
         for rng in generators:
             s = int(rng.choice(able, p=weight))
             usable = [a for a, repetitions in self._by_session[s].items() if len(repetitions) > queries]
@@ -118,7 +131,23 @@ class Sampler:
                 rows.append(np.stack([self._segment(e, rng, nuisance, o) for e, o in zip(picked, early, strict=True)]))
             xs.append(np.stack(rows))
             labels.append(chosen)
-        return np.stack(xs), np.array(labels)
+            if self.augment.channel_dropout or self.augment.subset:
+                masks.append(self._present(rng, xs[-1].shape[2]))
+                xs[-1][:, :, ~masks[-1]] = 0.0
+        return np.stack(xs), np.array(labels), np.stack(masks) if masks else None
+
+    def _present(self, rng: np.random.Generator, channels: int) -> np.ndarray:
+        """(channels,) electrodes of one episode; never fewer than FEWEST_PRESENT where there are as many."""
+        present = np.ones(channels, dtype=bool)
+        if rng.random() < self.augment.subset:
+            if rng.random() < 0.5:
+                present[int(rng.integers(2)) :: 2] = False
+            else:
+                present[rng.permutation(channels)[:2]] = False
+        dropped = present & (rng.random(channels) < self.augment.channel_dropout)
+        if (present & ~dropped).sum() >= min(FEWEST_PRESENT, present.sum()):
+            present &= ~dropped
+        return present
 
     def _nuisance(self, rng: np.random.Generator) -> tuple[int, np.ndarray, float, int]:
         a = self.augment

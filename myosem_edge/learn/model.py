@@ -4,13 +4,15 @@ choice is a field of ModelConfig and can be switched off.
 Front (float): learned FIR bank shared over channels, learned spatial mixtures, power per 25 ms frame, logarithm.
 Activation-aware: a gate driven by the log power of each electrode opens or closes features with the level of
 contraction.
+With spatial="harmonic" mixtures and gate are functions of where an electrode sits (`spatial`): one model then takes
+any ring or sites; `Encoder.settled` makes an ordinary model for one montage of it.
 Body: residual blocks of depthwise causal convolutions over frames. Semantic queries: one per view of the descriptions,
 each attending over the most recent frames and landing in its own subspace of the shared space.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from myosem_edge.actions.catalogue import VIEWS
+from myosem_edge.errors import InputError
 from myosem_edge.learn import parallel
+from myosem_edge.learn.spatial import ELECTRODES, HARMONIC, basis, basis_size, ring_positions, shares
 from myosem_edge.signal.front import POWER_FLOOR
+from myosem_edge.signal.montage import Montage
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class ModelConfig:
     query_frames: int = 8  # how far back a semantic query may look
     text_width: int = 384
     text_whitening: float = 0.2  # how far the projection starts from ignoring how the views of one action differ
+    spatial: str = ELECTRODES  # whose weights the front learns: of electrodes by number, or "harmonic": of places
+
+    def __post_init__(self) -> None:
+        if self.spatial not in (ELECTRODES, HARMONIC):
+            raise InputError(f"'{self.spatial}' is no kind of spatial weights", expected=f"{ELECTRODES} or {HARMONIC}")
+        if self.spatial == HARMONIC and self.channels < 3:
+            raise InputError("too few electrodes for harmonics", found=self.channels, expected="at least 3")
 
     @property
     def receptive_frames(self) -> int:
@@ -76,34 +88,80 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class PowerFront(nn.Module):
-    """(batch, channels, samples) -> features (batch, width, frames) and log channel power (batch, channels, frames)."""
+    """(batch, channels, samples) -> features (batch, width, frames) and log channel power (batch, channels, frames).
+
+    With spatial="harmonic", `positions` (channels, 2) say where electrodes sit (default: the ring of the
+    configuration) and `mask` (channels,) or (batch, channels) which are there. Otherwise electrodes are known by
+    number, and one that is not there is zero.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        functions = basis_size(config.channels) if config.spatial == HARMONIC else config.channels
         self.filters = nn.Parameter(torch.randn(config.filters, config.taps) / config.taps**0.5)
         self.mixing = nn.Parameter(
-            torch.randn(config.mixtures, config.filters, config.channels) / (config.filters * config.channels) ** 0.5
+            torch.randn(config.mixtures, config.filters, functions) / (config.filters * config.channels) ** 0.5
         )
         self.norm = BatchNorm(config.mixtures)
         self.expand = nn.Conv1d(config.mixtures, config.width, 1)
-        self.gate = nn.Conv1d(config.channels, config.width, 1)
+        self.gate = nn.Conv1d(functions, config.width, 1)
+        if config.spatial == HARMONIC:  # what one ring can teach nothing of must not speak on other montages
+            with torch.no_grad():
+                self.mixing[..., config.channels :] = 0.0
+                self.gate.weight[:, config.channels :] = 0.0
 
-    def kernel(self) -> Tensor:
+    def basis(self, positions: Tensor | None = None) -> Tensor:
+        """(functions, channels): what turns learnt coefficients into the weights of electrodes at these positions.
+
+        Raises:
+            InputError: the model knows electrodes by number, or cannot take so many.
+        """
+        if self.config.spatial == ELECTRODES:
+            if positions is not None:
+                raise InputError(
+                    "the model knows electrodes by their number, not by their place",
+                    todo=f'Train one with model.spatial="{HARMONIC}"',
+                )
+            return torch.eye(self.config.channels, dtype=self.mixing.dtype, device=self.mixing.device)
+        if positions is None:
+            positions = ring_positions(self.config.channels)
+        return basis(positions.to(self.mixing), self.config.channels)
+
+    def spatial_weights(self, positions: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """For one montage, mask (channels,): mixing (mixtures, filters, channels) and gate (width, channels)."""
+        functions = self.basis(positions)
+        if self.config.spatial == ELECTRODES:
+            return self.mixing, self.gate.weight[..., 0]
+        weights = functions * shares(mask, functions.shape[1], self.config.channels, functions)
+        return self.mixing @ weights, self.gate.weight[..., 0] @ weights
+
+    def kernel(self, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Filter bank and mixtures as one convolution kernel (mixtures, channels, taps)."""
-        return torch.einsum("ft,mfc->mct", self.filters, self.mixing)
+        return torch.einsum("ft,mfc->mct", self.filters, self.spatial_weights(positions, mask)[0])
 
-    def log_powers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def log_powers(
+        self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Log power of the mixtures (batch, mixtures, frames) and of the channels (batch, channels, frames)."""
         config = self.config
-        mixed = F.conv1d(F.pad(x, (config.taps - 1, 0)), self.kernel())
+        if mask is not None:
+            x = x.masked_fill(~mask.bool()[..., None], 0.0)
+        weighed = x
+        if mask is not None and config.spatial == HARMONIC:  # each row of a batch may lack other electrodes
+            weighed = x * (shares(mask, x.shape[1], config.channels, x) * (x.shape[1] / config.channels))[..., None]
+        mixed = F.conv1d(F.pad(weighed, (config.taps - 1, 0)), self.kernel(positions))
         return _log_frame_power(mixed, config.frame_samples), _log_frame_power(x, config.frame_samples)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mixtures, channels = self.log_powers(x)
+    def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mixtures, channels = self.log_powers(x, positions, mask)
         features = self.expand(self.norm(mixtures))
         if self.config.activation_aware:
-            features = features * torch.sigmoid(self.gate(channels))
+            drive = channels
+            if self.config.spatial == HARMONIC:
+                share = shares(mask, x.shape[1], self.config.channels, x)
+                drive = self.basis(positions) @ (channels * share[..., None])
+            features = features * torch.sigmoid(self.gate(drive))
         return features, channels
 
 
@@ -150,9 +208,20 @@ class Encoder(nn.Module):
         """The body's blocks in order, with their type."""
         return [block for block in self.blocks if isinstance(block, CausalBlock)]
 
-    def hidden(self, x: Tensor) -> Tensor:
+    def settled(self, positions: Tensor | None = None, mask: Tensor | None = None) -> Encoder:
+        """The same network for one montage as an ordinary model of that many channels: what an export is made of.
+
+        Raises:
+            InputError: the model knows electrodes by number and positions are given, or it cannot take so many.
+        """
+        mixing, gate = (weight.detach() for weight in self.front.spatial_weights(positions, mask))
+        settled = Encoder(replace(self.config, spatial=ELECTRODES, channels=mixing.shape[-1]))
+        settled.load_state_dict(self.state_dict() | {"front.mixing": mixing, "front.gate.weight": gate[..., None]})
+        return settled.train(self.training)
+
+    def hidden(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """h (batch, frames, width)."""
-        features, _ = self.front(x)
+        features, _ = self.front(x, positions, mask)
         for block in self.causal_blocks:
             features = block(features)
         n = self.config.smooth_frames
@@ -176,8 +245,8 @@ class Encoder(nn.Module):
             z = self.project(h).unflatten(-1, (views, -1))
         return weigh_views(z, self.view_weights)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.hidden(x)
+    def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        h = self.hidden(x, positions, mask)
         return h, self.embed(h)
 
 
@@ -202,6 +271,18 @@ class DescriptionProjection(nn.Module):
 
     def forward(self, table: Tensor, view_weights: Tensor) -> Tensor:
         return weigh_views(torch.einsum("avt,vet->ave", table, self.matrix), view_weights)
+
+
+def require_ring(config: ModelConfig, montage: Montage) -> None:
+    """Raises:
+    InputError: a model of places cannot learn from this montage: its coefficients are those of one ring.
+    """
+    if config.spatial == HARMONIC and montage.turning_rings != 1:
+        raise InputError(
+            "a model of places is trained on one ring",
+            found=f"{montage.device}, {montage.rings} x {montage.layout}",
+            todo=f'Use model.spatial="{ELECTRODES}" for these data sets',
+        )
 
 
 def within_metric(table: Tensor, whitening: float) -> Tensor:

@@ -29,7 +29,7 @@ from myosem_edge.learn.batches import AugmentConfig, Sampler
 from myosem_edge.learn.checkpoint import Trained, read_tensors
 from myosem_edge.learn.hidden import hide_actions
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, spoken
+from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, require_ring, spoken
 from myosem_edge.learn.sessions import Session, require_trainable
 
 
@@ -135,6 +135,7 @@ def train(
     if config.hidden_actions:
         sessions = hide_actions(sessions, config.hidden_actions, catalogue)
     require_trainable(sessions, config.model.channels, config.model.frame_samples, len(catalogue))
+    require_ring(config.model, sessions[0].montage)
     templates = align_sessions(sessions, catalogue)
     torch.manual_seed(config.seed)
     raw = torch.from_numpy(table.vectors)
@@ -177,11 +178,11 @@ def train(
             group["lr"] = config.learning_rate * rate * group["rate"]
         rng = np.random.default_rng([config.seed, step])  # what the episodes share
         own = [episode_generator(config.seed, step, number) for number in parallel.share(config.episodes)]
-        x, actions = sampler.episodes(own, ways, config.queries)
+        x, actions, mask = sampler.masked_episodes(own, ways, config.queries)
         rows = torch.tensor([[row_of[int(a)] for a in way] for way in actions], device=device)
         texts = spoken(centred[gallery], config.spoken_share, rng)
         prototypes = projection(texts, encoder.view_weights)
-        numbers = _step_losses(config, encode, prototypes, ridge, log_scale, x, rows, rng, device)
+        numbers = _step_losses(config, encode, prototypes, ridge, log_scale, x, mask, rows, rng, device)
         optimiser.zero_grad()
         numbers["loss"].backward()
         parallel.add_gradients(parts.parameters())
@@ -216,13 +217,15 @@ def _step_losses(
     ridge: EpisodicRidge,
     log_scale: Tensor,
     x: np.ndarray,
+    mask: np.ndarray | None,
     rows: Tensor,
     rng: np.random.Generator,
     device: str,
 ) -> dict[str, Tensor]:
     """This process's parts of the losses of the whole step: the sum over all processes is the loss."""
     episodes, ways, repetitions = x.shape[:3]
-    h, z = encode(torch.from_numpy(x).to(device).flatten(0, 2))
+    present = None if mask is None else torch.from_numpy(mask).to(device).repeat_interleave(ways * repetitions, 0)
+    h, z = encode(torch.from_numpy(x).to(device).flatten(0, 2), None, present)
     frames = rng.permutation(12)[: config.judged_frames] - 12  # the others only warm the filters up
     h, z = h[:, frames], z[:, frames]
     labels = rows[:, :, None, None].expand(episodes, ways, repetitions, len(frames))

@@ -8,7 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from myosem_edge.errors import ProfileError
+from myosem_edge.errors import InputError, ProfileError
+
+RING_GAP_MM = 20.0  # between neighbouring rings of a data set that does not say
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Montage:
     def envelope(self) -> bool:
         """Whether the device rectifies and smooths: samples are then amplitudes, not EMG."""
         return False
+
+    @property
+    def positions(self) -> tuple[tuple[float, float], ...]:
+        """Where every electrode sits, as `electrode_positions` has it; empty where it follows from the rings."""
+        return ()
 
     @property
     def turning_rings(self) -> int:
@@ -65,13 +72,53 @@ class Montage:
 
 @dataclass(frozen=True)
 class RecordedMontage(Montage):
-    """Electrodes of a data set, which may be several rings, or envelopes; no bundle can be made for those."""
+    """Electrodes of a data set, which may be several rings, or envelopes; no bundle can be made for those.
+
+    `positions` say where sites are: angle in turns around the forearm, millimetres along it.
+    """
 
     rings: int = 1
     envelope: bool = False
+    positions: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.positions and len(self.positions) != self.channels:
+            raise InputError("not one position an electrode", found=len(self.positions), expected=self.channels)
+        object.__setattr__(self, "positions", tuple((float(a), float(b)) for a, b in self.positions))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Positions only where there are any: stores that were written before have none."""
+        return {name: value for name, value in asdict(self).items() if name != "positions" or value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        known = {name: values[name] for name in cls.__dataclass_fields__ if name != "positions"}
+        return cls(**known, positions=values.get("positions", ()))
 
 
 MYO = Montage("myo", 8, "ring", 200.0, "counts", "50 Hz notch in the armband; no band-pass")
+
+
+def electrode_positions(montage: Montage) -> np.ndarray:
+    """(channels, 2): angle in turns around the forearm, millimetres along it from the middle of the electrodes.
+
+    Rings lie RING_GAP_MM apart unless the montage says where its electrodes are.
+
+    Raises:
+        InputError: sites of which nobody has said where they are.
+    """
+    if montage.positions:
+        return np.array(montage.positions)
+    if montage.layout != "ring":
+        raise InputError(
+            "nobody has said where these electrodes sit",
+            found=f"{montage.device}, {montage.channels} {montage.layout}",
+            todo="Give the montage positions",
+        )
+    size = montage.channels // montage.rings
+    angle = np.tile(np.arange(size) / size, montage.rings)
+    along = RING_GAP_MM * (np.arange(montage.rings) - (montage.rings - 1) / 2)
+    return np.stack((angle, np.repeat(along, size)), axis=1)
 
 
 def ring_order(channels: int, shift: int, mirrored: bool, rings: int = 1) -> np.ndarray:

@@ -449,7 +449,29 @@ def test_another_montage_is_refused(profile: Profile, change: dict[str, Any]) ->
         profile.require_fits(bundle(**change), Myo.info)
 
 
-def test_a_bundle_for_other_front_ends_is_refused() -> None:
-    with pytest.raises(ProfileError, match=r"not made for this front end \(found other, expected myo\)"):
-        module.require_montage(bundle(), replace(Myo.info, id="other"))
+def test_a_bundle_for_other_front_ends_is_refused_until_somebody_is_calibrated() -> None:
+    other = replace(Myo.info, id="other")
+    with pytest.raises(ProfileError, match=r"not made for this front end \(found other, expected myo\).*Calibrate"):
+        module.require_montage(bundle(), other)
+    module.require_montage(bundle(), other, calibrated=True)
     assert montage_of(Myo.info).device == "myo"
+
+
+@pytest.mark.parametrize("change", [{"channels": 16}, {"layout": "sites"}, {"rate_hz": 1000.0}, {"unit": "uV"}])
+def test_a_front_end_of_another_kind_is_refused_whoever_is_calibrated(change: dict[str, Any]) -> None:
+    with pytest.raises(ProfileError, match=f"montage differs in {next(iter(change))}"):
+        module.require_montage(bundle(), replace(Myo.info, id="other", **change), calibrated=True)
+
+
+def test_a_profile_of_a_foreign_front_end_fits_that_one_and_no_other(profile: Profile) -> None:
+    other = replace(Myo.info, id="other")
+    foreign = replace(profile, front_end="other", montage=montage_of(other))
+    foreign.require_fits(bundle(), other)
+    with pytest.raises(ProfileError, match=r"another front end \(found other, expected myo\)"):
+        foreign.require_fits(bundle(), Myo.info)
+
+
+def test_a_foreign_front_end_has_a_sentence() -> None:
+    said = module.foreign_front_end(bundle(), replace(Myo.info, id="other"))
+    assert said.startswith("the bundle was trained for myo, worn is other: ")
+    assert module.foreign_front_end(bundle(), Myo.info) == ""

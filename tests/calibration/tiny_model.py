@@ -103,7 +103,13 @@ TINY_ONNX = bytes.fromhex(
 )
 
 
-def bundle_file(path: Path, key: Ed25519PrivateKey, model: Model | None = None, channels: int = CHANNELS) -> str:
+def bundle_file(
+    path: Path,
+    key: Ed25519PrivateKey,
+    model: Model | None = None,
+    channels: int = CHANNELS,
+    front_ends: tuple[str, ...] = ("myo",),
+) -> str:
     """Write the tiny model as a signed bundle and return its sha256."""
     model = model or build()
     catalogue = load_catalogue()
@@ -120,7 +126,7 @@ def bundle_file(path: Path, key: Ed25519PrivateKey, model: Model | None = None, 
         sizes=Sizes(h=16, z=EMBEDDING, log_features=3 * CHANNELS),
         quantisation=Quantisation("int8", "int8", "int8"), descriptions=len(IDS), encoder_id="none",
         texts_sha256="ab" * 32, operating_point=constants().to_dict(), tolerance=Tolerance(0.999, 0.999),
-        front_ends=("myo",),
+        front_ends=front_ends,
     )  # fmt: skip
     members = {
         "encoder.onnx": TINY_ONNX,

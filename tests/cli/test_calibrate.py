@@ -287,6 +287,24 @@ def test_a_new_wearer(bundle: Path, bench: Bench) -> None:
     assert bench.closed
 
 
+@pytest.mark.parametrize("more", [("--dry-run",), ("--json",), ()])
+def test_a_bundle_for_another_front_end_is_said_and_the_profile_knows(
+    bundle: Path, bench: Bench, more: tuple[str, ...]
+) -> None:
+    tiny_model.bundle_file(bundle, new_key("another"), front_ends=("armada",))
+    result = calibrate(bundle, *more)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("arning: the bundle was trained for armada, worn is myo") == 1
+    if "--dry-run" not in more:
+        found = Store.here().load("wearer", "provisional")
+        assert found.front_end == found.montage.device == "myo"
+        found.require_fits(read_bundle(bundle, trusted_keys()), Myo.info)
+
+
+def test_a_bundle_of_its_own_front_end_warns_of_nothing(bundle: Path, bench: Bench) -> None:
+    assert "Warning" not in calibrate(bundle, "--dry-run").stdout
+
+
 def test_accepting_at_once(bundle: Path, bench: Bench) -> None:
     result = calibrate(bundle, "--accept", "--profile", "ada", "--side", "left", "--actions", "fist,wrist_flexion")
     assert result.exit_code == 0, result.stderr

@@ -210,3 +210,41 @@ def test_another_fold_does_not_go_on_in_the_same_folder(data: Path, tmp_path: Pa
     code, _, err = run(*options, "--fold", 1)
     last = err.strip().splitlines()[-1]
     assert code == 3 and "found different people, recordings, split" in last and "another --out" in last
+
+
+def test_a_checkpoint_on_other_electrodes(data: Path, tmp_path: Path) -> None:
+    settings = [
+        part
+        for setting in (
+            "steps=1", "ways=4", "queries=1", "episodes=2", "model.width=32", "model.mixtures=12",
+            'model.spatial="harmonic"', "augment.subset=0.5",
+        )
+        for part in ("--set", setting)
+    ]  # fmt: skip
+    code, _, err = run(
+        "train", "--data", data, "--family", "shipped", "--out", tmp_path / "t", "--device", "cpu", *settings
+    )
+    assert code == 0, err
+    options = ("montages", tmp_path / "t" / "teacher.safetensors", "--data", data)
+    code, out, err = run(*options, "--dataset", "myo_readings8", "--out", tmp_path / "m", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found == json.loads((tmp_path / "m" / "montages.json").read_text()) and found["spatial"] == "harmonic"
+    assert [row["electrodes"] for row in found["rows"]] == [8, 6, 4, 7, 8, 8]
+    people = sorted(f"myo_readings8/{who}" for who in SHIPPED_HELD_OUT[:2])
+    assert all(sorted(row["calibrated"]["1"]["log-feature LDA"]) == people for row in found["rows"])
+    page = (tmp_path / "m" / "montages.md").read_text()
+    assert page.count("| by place |") == 6
+    assert "No rings of another device" in run(*options)[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("absent.safetensors",), "not a readable checkpoint"),
+        (("absent.safetensors", "--dataset", "myo_kanoga"), "Did you mean 'myo_kanoga22'"),
+    ],
+)
+def test_other_electrodes_of_what_is_not_there(data: Path, options: tuple[str, ...], message: str) -> None:
+    code, out, err = run("montages", *options, "--data", data)
+    assert (code, out) == (3, "") and message in err

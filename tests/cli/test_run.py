@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "attacks"))
 import bundle_forge as forge
 
 import myosem_edge.calibration.store
-from myosem_edge.bundle import bundle_from, write_bundle
+from myosem_edge.bundle import Bundle, bundle_from, write_bundle
+from myosem_edge.calibration.profile import require_montage
 from myosem_edge.cli import run as module
 from myosem_edge.cli.main import main
 from myosem_edge.errors import ProfileError, RefusedError
@@ -34,6 +35,7 @@ from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, Abili
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
+from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from tests.runtime.loop_bench import GRIPS, ScriptedDecoder, noise
 
@@ -95,7 +97,26 @@ class TestRefusals:
 
     def test_a_bundle_for_another_front_end(self, home: Path) -> None:
         path = bundle(home, front_ends=("armada",))
-        self.check(run("--bundle", path, "--port", "/x", "--hand-port", "/y"), 5, "front end", "armada")
+        self.check(run("--bundle", path, "--port", "/x", "--hand-port", "/y"), 5, "front end", "armada", "calibrate")
+
+    def test_a_bundle_for_another_front_end_and_a_profile(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only the ports are missing then, and the wearer is told. Of another kind it is refused all the same."""
+
+        class Calibrated:
+            enrolment = None
+
+            def require_fits(self, bundle: Bundle, info: FrontEndInfo, **named: object) -> None:
+                require_montage(bundle, info, calibrated=True)
+
+        monkeypatch.setattr(myosem_edge.calibration.store.Store, "load", lambda self, name: Calibrated())
+        path = bundle(home, front_ends=("armada",))
+        options = ("--bundle", path, "--port", "/dev/nothing", "--hand-port", "/dev/pts/nothing", "--profile", "kim")
+        result = run(*options)
+        self.check(result, 6, "/dev/nothing", "warning: the bundle was trained for armada, worn is myo")
+        assert result.output.count("warning") == 1
+        other_rate = dataclasses.replace(forge.tiny_manifest().montage, rate_hz=1000.0)
+        bundle(home, front_ends=("armada",), montage=other_rate)
+        self.check(run(*options), 5, "rate_hz")
 
     def test_a_bundle_for_another_rate(self, home: Path) -> None:
         path = bundle(home, montage=dataclasses.replace(forge.tiny_manifest().montage, rate_hz=1000.0))

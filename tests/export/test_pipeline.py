@@ -172,3 +172,37 @@ def test_an_older_bundle_stays_when_the_new_one_cannot_be_written(
     with pytest.raises(StorageError, match="No space"):
         exported.make(path, config=DistilConfig(size="15k", steps=1, episodes=2))
     assert read_bundle(path, KEYS).sha256 == exported.bundle.sha256
+
+
+def test_a_teacher_of_places_makes_a_bundle_for_any_ring(
+    sample: dict[str, list[Any]], teacher: Any, tmp_path: Path
+) -> None:
+    """Every second electrode of the sample's armband: a device of four channels, and a bundle of four."""
+    from dataclasses import replace
+
+    import torch
+
+    from myosem_edge.export.pipeline import export_bundle
+    from myosem_edge.learn import virtual
+    from myosem_edge.learn.model import Encoder
+    from myosem_edge.runtime.grips import default_grips_path, load_grip_map
+    from myosem_edge.signal.montage import Montage
+    from tests.conftest import KEY
+
+    torch.manual_seed(0)
+    by_place = replace(teacher, encoder=Encoder(replace(teacher.encoder.config, spatial="harmonic")).eval())
+    half = Montage("half", 4, "ring", 200.0, "counts", "")
+    distilled, judges = (
+        [replace(virtual.every(s, 2), montage=half) for s in sample[role][:1]] for role in ("distil", "judge")
+    )
+    catalogue, path = load_catalogue(), tmp_path / "half-1.myosem"
+    export_bundle(
+        by_place, distilled, judges, path, KEY, name="half", version="1", max_int8_loss=100.0,
+        grips=load_grip_map(default_grips_path(), catalogue.ids, catalogue.grips),
+        config=DistilConfig(size="15k", steps=2, episodes=2),
+    )  # fmt: skip
+    bundle = read_bundle(path, KEYS)
+    model = Model.from_bundle(bundle)
+    assert bundle.manifest.montage.channels == model.front.channels == 4
+    assert {row.shape for row in model.ring_templates.values()} == {(4,)}
+    assert check_golden(bundle, "reference")[0]

@@ -18,6 +18,7 @@ from myosem_edge.learn.embed import embed, torch_encode
 from myosem_edge.learn.metrics import emg_to_text
 from myosem_edge.learn.model import ModelConfig
 from myosem_edge.learn.train import TrainConfig, align_sessions, train
+from myosem_edge.signal.montage import Montage
 from tests.learn.conftest import NAMES, made_up_session
 
 SMALL = TrainConfig(
@@ -258,3 +259,49 @@ def test_executions_never_cross_labels():
         clip = session.clips[e.clip]
         assert (clip.action[e.start : e.stop] == e.action).all()
         assert (clip.repetition[e.start : e.stop] == e.repetition).all()
+
+
+def forty(seed=3):
+    return [np.random.default_rng([seed, number]) for number in range(40)]
+
+
+def masked(sampler):
+    return sampler.masked_episodes(forty(), 3, 1)
+
+
+def test_without_missing_electrodes_every_draw_is_as_it_was():
+    sessions = [made_up_session()]
+    plain = Sampler(sessions, 26, 14, AugmentConfig())
+    x, actions, mask = masked(plain)
+    assert mask is None
+    again, same = plain.episodes(forty(), 3, 1)
+    assert np.array_equal(x, again) and np.array_equal(actions, same) and not (x == 0).all(axis=-1).any()
+
+
+@pytest.mark.parametrize(
+    ("switch", "counts"), [({"subset": 1.0}, {4, 6}), ({"channel_dropout": 0.5}, {3, 4, 5, 6, 7, 8}), ({}, {8})]
+)
+def test_a_missing_electrode_is_zero_and_masked_for_a_whole_episode(switch, counts):
+    x, _, mask = masked(Sampler([made_up_session()], 26, 14, AugmentConfig(**switch)))
+    if mask is None:
+        mask = np.ones((40, 8), dtype=bool)
+    silent = (x == 0).all(axis=-1)  # (episodes, ways, repetitions, channels)
+    assert np.array_equal(silent, np.broadcast_to(~mask[:, None, None], silent.shape))
+    assert set(mask.sum(axis=1).tolist()) <= counts and len(set(mask.sum(axis=1).tolist())) >= min(2, len(counts))
+
+
+@pytest.mark.parametrize("spatial", ["harmonic", "electrodes"])
+def test_training_with_missing_electrodes(spatial):
+    config = replace(
+        SMALL, model=replace(SMALL.model, spatial=spatial), augment=AugmentConfig(subset=0.5, channel_dropout=0.1)
+    )
+    assert all(np.isfinite(row["loss"]) for row in run(config).provenance["history"])
+
+
+def test_a_model_of_places_learns_from_one_ring_only():
+    montage = Montage("x", 8, "sites", 200.0, "counts", "")
+    with pytest.raises(InputError, match="trained on one ring"):
+        run(
+            replace(SMALL, model=replace(SMALL.model, spatial="harmonic")),
+            sessions=[replace(made_up_session(), montage=montage)],
+        )

@@ -1,12 +1,14 @@
 """Rings: rotation and mirroring."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myosem_edge.errors import ProfileError
-from myosem_edge.signal.montage import MYO, Montage, RecordedMontage, ring_order
+from myosem_edge.errors import InputError, ProfileError
+from myosem_edge.signal.montage import MYO, Montage, RecordedMontage, electrode_positions, ring_order
 
 
 @given(st.integers(2, 64), st.integers(0, 63), st.booleans())
@@ -61,3 +63,23 @@ def test_a_recorded_montage_differs_in_what_no_board_knows(field, value):
     assert RecordedMontage.from_dict(other.to_dict()) == other
     with pytest.raises(ProfileError, match=field):
         MYO.require_same(other, where="a data set")
+
+
+def test_rings_have_places_and_sites_have_those_that_were_given():
+    assert np.array_equal(electrode_positions(MYO)[:, 0] * 8, np.arange(8))
+    grid = electrode_positions(RecordedMontage("x", 8, "ring", 200.0, "uV", "", rings=2))
+    assert np.array_equal(grid[:4, 0], grid[4:, 0]) and set(grid[:, 1]) == {-10.0, 10.0}
+    sites = RecordedMontage("x", 2, "sites", 200.0, "uV", "", positions=((0.25, -30.0), (0.75, 30.0)))
+    assert electrode_positions(sites).tolist() == [[0.25, -30.0], [0.75, 30.0]]
+    assert RecordedMontage.from_dict(json.loads(json.dumps(sites.to_dict()))) == sites
+
+
+def test_places_that_nobody_gave_are_not_made_up():
+    with pytest.raises(InputError, match="nobody has said where"):
+        electrode_positions(Montage("x", 12, "sites", 200.0, "uV", ""))
+    with pytest.raises(InputError, match="not one position an electrode"):
+        RecordedMontage("x", 3, "sites", 200.0, "uV", "", positions=((0.0, 0.0),))
+
+
+def test_a_store_that_was_written_before_places_is_still_the_same_montage():
+    assert "positions" not in RecordedMontage("x", 12, "sites", 200.0, "uV", "").to_dict()
