@@ -14,7 +14,7 @@ from myosem_edge.files import write_atomic
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.argument("checkpoints", metavar="[CHECKPOINT]...", type=click.Path(path_type=Path), nargs=-1)
 @data_option
 @click.option("--dataset", "datasets", multiple=True, help="Judge on these data sets only (default: all of them).")
 @click.option(
@@ -30,7 +30,7 @@ from myosem_edge.files import write_atomic
 )
 @json_option
 def evaluate(
-    checkpoint: Path | None,
+    checkpoints: tuple[Path, ...],
     data: Path,
     datasets: tuple[str, ...],
     budgets: tuple[str, ...],
@@ -39,8 +39,10 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint (default: the shipped teacher) on the people its split kept apart.
 
-    Retrieval in both directions and calibrated accuracy, with LDA on Hudgins features and on log features beside it on
-    the same people; means over people with 95 % bootstrap intervals.
+    Retrieval in both directions, calibrated accuracy, what a kept calibration is worth on another day, and how soon
+    decisions are right after an onset, with LDA on plain features beside it on the same people; means over people with
+    95 % bootstrap intervals. Several checkpoints are folds of one split: each judges its own people, who are then
+    reported together.
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
@@ -57,8 +59,14 @@ def evaluate(
             "no such budget", where="--budget", found=repr(wrong[0]), expected=", ".join(map(repr, BUDGETS))
         )
     one_thread()
-    trained = Trained.load(checkpoint or shipped_teacher())
-    split = Split(**trained.provenance["split"])
+    folds = [Trained.load(path) for path in checkpoints or (shipped_teacher(),)]
+    splits = [Split(**trained.provenance["split"]) for trained in folds]
+    if len({(s.family, s.kind) for s in splits}) > 1 or len(set(splits)) < len(splits):
+        raise InputError(
+            "these checkpoints are no folds of one split",
+            found=", ".join(f"{s.family} {s.kind} {s.held_dataset or s.fold}" for s in splits),
+            expected="one family and kind, each fold once",
+        )
     catalogue = load_catalogue()
     for name in datasets:
         data_set(name)
@@ -66,26 +74,30 @@ def evaluate(
     with bar.shown():
         sessions = load_sessions(
             data,
-            split.datasets,
+            splits[0].datasets,
             catalogue=catalogue,
             progress=lambda who: bar.update("read recordings", 0, 1, who),
         )
-        result = run_evaluation(
-            trained,
-            split,
-            sessions,
-            catalogue,
-            load_table(),
-            budgets=budgets,
-            datasets=datasets,
-            progress=bar.update,
-        )
-    text = to_markdown(result)
+        found = [
+            run_evaluation(
+                trained,
+                split,
+                sessions,
+                catalogue,
+                load_table(),
+                budgets=budgets,
+                datasets=datasets,
+                progress=bar.update,
+            )
+            for trained, split in zip(folds, splits, strict=True)
+        ]
+    text = to_markdown(*found)
+    data_out = found[0].to_dict() if len(found) == 1 else {"folds": [each.to_dict() for each in found]}
     if out is not None:
         write_atomic(out / "evaluation.md", text.encode())
-        write_atomic(out / "evaluation.json", json.dumps(result.to_dict(), indent=1).encode())
-        write_atomic(out / "report.html", to_html(result).encode())
+        write_atomic(out / "evaluation.json", json.dumps(data_out, indent=1).encode())
+        write_atomic(out / "report.html", to_html(*found).encode())
     if as_json:
-        print_json(result.to_dict())
+        print_json(data_out)
     else:
         click.echo(text)

@@ -236,11 +236,16 @@ class _Table:
         keep = np.isin(e.action, self.gallery.judged)
         if not keep.any():
             return
+        shown = np.isin(e.action, self.rows)  # what a description is looked for in: not only what it is judged on
+        own = np.searchsorted(self.rows, self.gallery.judged)
         for retriever, scores in _scores(e, self.rows, prototypes, population).items():
+            searched = _units(e, scores, shown)
             for unit, (similarity, truth) in _units(e, scores, keep).items():
                 truth = np.searchsorted(self.rows, truth)
                 metrics = emg_to_text(similarity, truth)
-                metrics |= {f"text {name}": value for name, value in text_to_emg(similarity, truth).items()}
+                every, whose = searched[unit]
+                found = text_to_emg(every, np.searchsorted(self.rows, whose), own)
+                metrics |= {f"text {name}": value for name, value in found.items()}
                 if self.result.merged:
                     merged = emg_to_text(merge_groups(similarity, self.groups), self.groups[truth], by=truth)
                     metrics["group R@1"] = merged["R@1"]

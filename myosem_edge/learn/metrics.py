@@ -58,10 +58,13 @@ def merge_groups(similarity: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return merged
 
 
-def text_to_emg(similarity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """For every description with at least one true recording: R@1, R@5, MRR and mean average precision in percent."""
+def text_to_emg(similarity: np.ndarray, truth: np.ndarray, of: np.ndarray | None = None) -> dict[str, float]:
+    """For every description with at least one true recording: R@1, R@5, MRR and mean average precision in percent.
+
+    `of` are the descriptions that are judged (default: all); every recording competes for each of them.
+    """
     rows: list[tuple[bool, bool, float, float]] = []
-    for k in np.unique(truth):
+    for k in np.unique(truth) if of is None else np.intersect1d(truth, of):
         order = np.argsort(-similarity[:, k], kind="stable")
         relevant = truth[order] == k
         found = np.flatnonzero(relevant)

@@ -35,30 +35,35 @@ STREAMS = (
 BALANCED = "Every action, session and person weighs the same."
 
 
-def to_markdown(e: Evaluation) -> str:
-    """The tables of one evaluation as they are committed."""
-    return markdown(_page(e))
+def to_markdown(*folds: Evaluation) -> str:
+    """The tables of an evaluation as they are committed; the people of several folds of one split together."""
+    return markdown(_page(folds))
 
 
-def to_html(e: Evaluation) -> str:
-    """One evaluation as one file, pictures inside."""
-    return html(title(e), _page(e))
+def to_html(*folds: Evaluation) -> str:
+    """The same as one file, pictures inside."""
+    return html(title(folds), _page(folds))
 
 
-def title(e: Evaluation) -> str:
-    held = f", fold {e.split.fold}" if e.split.kind in ("user", "class", "action") else ""
-    held = f", {e.split.held_dataset} held out" if e.split.held_dataset else held
-    return f"{e.split.family} model, {e.split.kind} split{held}"
+def title(folds: Sequence[Evaluation]) -> str:
+    split = folds[0].split
+    held = ""
+    if split.kind in ("user", "class", "action"):
+        held = f", fold{'s' if len(folds) > 1 else ''} {', '.join(str(e.split.fold) for e in folds)}"
+    if split.held_dataset:
+        held = f", {', '.join(e.split.held_dataset for e in folds)} held out"
+    return f"{split.family} model, {split.kind} split{held}"
 
 
-def _page(e: Evaluation) -> list[Block]:
-    rows = [(p.retrieval.dataset, p) for p in pooled([e])]
+def _page(folds: Sequence[Evaluation]) -> list[Block]:
+    rows = [(p.retrieval.dataset, p) for p in pooled(folds)]
+    trained = " and ".join(str(e.trained_people) for e in folds)
     blocks: list[Block] = [
-        Heading(f"{title(e)} (trained on {e.trained_people} people)", 1),
+        Heading(f"{title(folds)} (trained on {trained} people)", 1),
         Text("Percent per hop of 25 ms, mean over people, 95 % bootstrap interval over people (none below five)."),
         headline_table(rows),
     ]
-    return [*blocks, *evaluation_blocks([e])]
+    return [*blocks, *evaluation_blocks(folds)]
 
 
 def evaluation_blocks(evaluations: Sequence[Evaluation], *, caveat: str = "", per_person: bool = False) -> list[Block]:

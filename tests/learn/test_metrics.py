@@ -34,6 +34,14 @@ def test_emg_to_text_is_balanced_over_actions():
     assert emg_to_text(SIMILARITY, TRUTH)["MRR"] == pytest.approx(100 * (1 + 0.75 + 1) / 3)
 
 
+def test_a_judged_description_competes_for_every_recording():
+    """One judged description of two: alone with its own recordings it would be found without fail."""
+    similarity = np.array([[0.1, 0.0], [0.9, 0.0], [0.8, 0.0]])
+    truth = np.array([0, 1, 1])
+    assert text_to_emg(similarity, truth, np.array([0]))["mAP"] == pytest.approx(100 / 3)
+    assert text_to_emg(similarity[:1], truth[:1])["mAP"] == 100
+
+
 def test_text_to_emg_by_hand():
     # description 1: order by column 1 is rows 1 (0.5), 2 (0.3), then ties 0 and 3: both relevant come first
     found = text_to_emg(SIMILARITY, TRUTH)
