@@ -15,6 +15,7 @@ import numpy as np
 
 from myosem_edge.calibration.enrol import REST
 from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.datasets.recording import FREE_STREAM
 from myosem_edge.learn.embed import Embedded, Encode, embed
 from myosem_edge.learn.fewshot import Calibrated, calibrate
 from myosem_edge.learn.metrics import balanced
@@ -25,7 +26,6 @@ BUDGET = "2"
 VOTES, OF = 3, 4  # a decision counts once so many of the last ones agree
 SEARCH_S = 1.5  # a right decision later than this after the onset is a miss
 QUIET_S = 1.0  # of believed rest before an onset, from which the detector takes its threshold
-FREE = "free movement"  # `attributes["stream"]` of a stream in which nothing is asked for
 
 
 @dataclass
@@ -92,7 +92,7 @@ def _decide(session: Session, clip: Clip, fitted: Calibrated, encode: Encode) ->
 
 def _count(tally: Tally, session: Session, clip: Clip, decided: np.ndarray, rest: int, calibrated: int) -> None:
     hop_s = FRAME_MS / 1000
-    if clip.attributes.get("stream") == FREE:
+    if clip.attributes.get("stream") == FREE_STREAM:
         tally.free_events += activations(decided, rest, np.ones(len(decided), dtype=bool))
         tally.free_s += len(decided) * hop_s
         return

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from myosem_edge.learn.datasets.recording import FREE_STREAM
 from myosem_edge.learn.sessions import Clip, Session
 from myosem_edge.learn.transitions import (
-    FREE,
     SEARCH_S,
     Tally,
     _count,
@@ -102,7 +102,7 @@ def test_a_session_is_counted_whole() -> None:
 
 
 def test_free_movement_asks_for_nothing() -> None:
-    tally, c = Tally(), clip(FREE)
+    tally, c = Tally(), clip(FREE_STREAM)
     decided = np.full(240, REST)
     decided[100:110] = FIST
     _count(tally, session(c), c, decided, REST, 2)

@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from myosem_edge.learn.datasets.recording import DataSet, Recording, drop_after_change, pack_subjects, read_pack
+from myosem_edge.learn.datasets.recording import (
+    FREE_STREAM,
+    DataSet,
+    Recording,
+    drop_after_change,
+    pack_subjects,
+    read_pack,
+)
 from myosem_edge.signal.montage import MYO
 
 NAME = "myo_readings8"
@@ -25,7 +32,7 @@ def read(folder: Path, subject: str) -> Iterator[Recording]:
         recording = replace(recording, session=session, mirrored=bool(recording.facts["hand"]), cued=True)
         recording = drop_after_change(recording, REST, ACTIVE_CUT_S, REST_CUT_S)
         if recording.facts["gesture"] == FREE_MOVEMENT:
-            recording.attributes["stream"] = "free movement"
+            recording.attributes["stream"] = FREE_STREAM
             recording.usable[:] = False  # not rest: small free movements, kept for false-activation counts
         yield recording
 

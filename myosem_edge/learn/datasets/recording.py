@@ -22,6 +22,9 @@ LOOK_BACK_S = 0.45  # the longest that a decision looks back: the encoder's 17 f
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, MemoryError)
 
 
+FREE_STREAM = "free movement"  # `attributes["stream"]` of a stream in which nothing is asked for
+
+
 @dataclass(frozen=True)
 class Recording:
     """Uninterrupted EMG of one person.
