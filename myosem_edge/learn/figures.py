@@ -12,7 +12,7 @@ from myosem_edge.learn.landscape import Landscape
 from myosem_edge.learn.metrics import Interval, over_people
 from myosem_edge.learn.reliability import Curve, expected_error
 
-OURS, PEER, THIRD = "#1f6f9e", "#e08214", "#7f7f7f"  # blue, orange, grey
+OURS, PEER, THIRD, FOURTH = "#1f6f9e", "#e08214", "#7f7f7f", "#7b4ea3"  # blue, orange, grey, violet
 DOTS_PER_INCH = 144
 MOST_NUMBERED = 16  # columns of a matrix that still have room for numbers
 
@@ -113,7 +113,7 @@ def reliability(title: str, curves: Mapping[str, Curve]) -> Image:
 def budgets(title: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], heads: Sequence[str]) -> Image:
     """Percent right per hop against calibration: rows[budget][head][person]."""
     figure, axes = _figure((max(4.8, 1.5 * len(rows)), 4.2))
-    for number, (head, colour, marker) in enumerate(zip(heads, (OURS, PEER, THIRD), "os^", strict=False)):
+    for number, (head, colour, marker) in enumerate(zip(heads, (OURS, PEER, THIRD, FOURTH), "os^D", strict=False)):
         points = [over_people(each[head]) for each in rows.values()]
         place = np.arange(len(points)) + 0.06 * (number - 1)
         error = None if np.isnan(points[0].low) else np.array([[p.mean - p.low, p.high - p.mean] for p in points]).T
@@ -124,7 +124,7 @@ def budgets(title: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], h
     axes.set_ylabel("percent right per hop")
     axes.set_title(title, fontsize=10)
     axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside lower center", fontsize=9, ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", fontsize=9, ncols=2, frameon=False)
     return _png(figure)
 
 

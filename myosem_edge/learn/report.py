@@ -14,6 +14,7 @@ from myosem_edge.learn.metrics import merged_values
 from myosem_edge.learn.pooling import Pooled, pooled
 from myosem_edge.learn.tables import (
     CALIBRATED,
+    COVARIANCE_LDA,
     HUDGINS_LDA,
     LOG_LDA,
     OURS,
@@ -119,11 +120,11 @@ def _pictures(dataset: str, first: Pooled, few_shot: Heads, days: Heads, e: Eval
     for name, rows in (("after calibration", few_shot), ("on later days", days)):
         if rows:
             table = {budget_name(budget): units["window"] for budget, units in rows.items()}
-            heads = (CALIBRATED, LOG_LDA, HUDGINS_LDA)
+            heads = (CALIBRATED, LOG_LDA, HUDGINS_LDA, COVARIANCE_LDA)
             found.append(
                 Picture(
                     partial(figures.budgets, f"{dataset}, {name}", table, heads),
-                    f"Percent right {name}, three heads, {dataset}",
+                    f"Percent right {name}, four heads, {dataset}",
                     "All heads were fitted on the same seconds; bars are 95 % bootstrap intervals over people.",
                 )
             )

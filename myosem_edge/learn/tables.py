@@ -30,7 +30,7 @@ COLUMNS = (
 )
 MERGED_COLUMN = "R@1 hop, near-synonyms merged"
 OURS, LOG_LDA, HUDGINS_LDA = RETRIEVERS
-CALIBRATED = "calibrated head"
+CALIBRATED, COVARIANCE_LDA = "calibrated head", "log-covariance LDA"
 
 Values = Mapping[str, Mapping[str, Mapping[str, Mapping[str, People]]]]
 Heads = Mapping[str, Mapping[str, Mapping[str, People]]]
