@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.actions.table import load_table
 from myosem_edge.bundle import bundle_from
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import one_thread, shipped_teacher
@@ -40,10 +41,11 @@ def main(bundle: Path, teacher: Path | None, data: Path, as_json: bool) -> None:
         "teacher, float32": torch_encode(trained),
         "student, int8": int8_encode(model.front, IntBody.from_tensors(model.tensors), model.view_weights),
     }
+    prototypes = trained.prototypes(load_table()).numpy()
     rows, figures = [], {}
     for dataset in sorted({session.dataset for session in judged}):
         mine = [session for session in judged if session.dataset == dataset]
-        found = {name: few_shot(mine, trained, encode, catalogue.ids) for name, encode in encoders.items()}
+        found = {name: few_shot(mine, trained, encode, catalogue.ids, prototypes) for name, encode in encoders.items()}
         figures[dataset] = found
         for budget in BUDGETS:
             heads = {name: found[name][budget]["window"] for name in found}
