@@ -33,6 +33,7 @@ STREAMS = (
     "whole streams without the gate, calibrated on two repetitions: from EMG onset (a detector blind to the model) to "
     "the hop at which three of the last four decisions are right, within 1.5 s; activations are events of three in four"
 )
+FEWEST_PEOPLE = 5  # with fewer there is no interval, and everybody is listed
 BALANCED = "Every action, session and person weighs the same."
 
 
@@ -68,7 +69,9 @@ def _page(folds: Sequence[Evaluation]) -> list[Block]:
 
 
 def evaluation_blocks(evaluations: Sequence[Evaluation], *, caveat: str = "", per_person: bool = False) -> list[Block]:
-    """Tables and pictures of one protocol, the people of its folds together. `caveat` stands beside every table."""
+    """Tables and pictures of one protocol, the people of its folds together. `caveat` stands beside every table.
+    Fewer than five people are listed one by one.
+    """
     every = pooled(evaluations)
     few_shot = merged_values([e.few_shot for e in evaluations])
     days = merged_values([e.days for e in evaluations])
@@ -93,7 +96,7 @@ def evaluation_blocks(evaluations: Sequence[Evaluation], *, caveat: str = "", pe
                 blocks += [Text(facts, lead=dataset), heads_table(budgets)]
         if heads := moved.get(dataset):
             blocks += [Text(STREAMS, lead=dataset), transitions_table(heads)]
-        if per_person:
+        if per_person or len(mine[0].retrieval.people) < FEWEST_PEOPLE:
             blocks += [Text("one line a person, percent right per hop", lead=dataset)]
             blocks += [people_table(mine[0].retrieval, few_shot.get(dataset, {}))]
         blocks += _pictures(dataset, mine[0], few_shot.get(dataset, {}), days.get(dataset, {}), evaluations[0])

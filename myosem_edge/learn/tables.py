@@ -145,9 +145,9 @@ def poisson_rate(events: float, hours: float) -> str:
 
 
 def people_table(r: Retrieval, budgets: Heads) -> Table:
-    """One line a person: retrieval without data of theirs, then every budget, ours and both baselines."""
+    """One line a person: retrieval without data of theirs, then every budget, ours and the baselines."""
     placements = list(r.values)
-    heads = (CALIBRATED, LOG_LDA, HUDGINS_LDA)
+    heads = (CALIBRATED, COVARIANCE_LDA, LOG_LDA, HUDGINS_LDA)
     header = ["person", *(f"R@1 hop, {name}" for name in placements)]
     header += [f"{budget_name(budget)}: {head}" for budget in budgets for head in heads]
     rows = []
