@@ -18,8 +18,8 @@ from myosem_edge.export.measure import int8_encode
 from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.embed import torch_encode
 from myosem_edge.learn.fewshot import BUDGETS, few_shot
+from myosem_edge.learn.folders import load_sessions
 from myosem_edge.learn.metrics import error_ratio, over_people, paired
-from myosem_edge.learn.sessions import load_sessions
 from myosem_edge.learn.splits import DATASETS, Split
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.runtime.decoder import Model

@@ -148,8 +148,8 @@ def _train(folder: Path, gb: float, steps: int) -> dict[str, Any]:
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.datasets import emg2pose
+    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.model import ModelConfig
-    from myosem_edge.learn.sessions import load_sessions
     from myosem_edge.learn.train import TrainConfig, train
 
     torch.set_num_threads(1)

@@ -42,8 +42,8 @@ class Exported:
 def sample() -> dict[str, list[Any]]:
     """Sessions of the shipped sample by role."""
     pytest.importorskip("torch", reason="the [train] extra is not installed")
+    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.sample import PACK, sample_folder, sample_roles
-    from myosem_edge.learn.sessions import load_sessions
 
     sessions = load_sessions(sample_folder(), [PACK])
     return {role: [s for s in sessions if s.subject in people] for role, people in sample_roles().items()}

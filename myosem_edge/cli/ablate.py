@@ -64,7 +64,7 @@ def ablate(
     from myosem_edge.learn.ablation import default_grid, read_grid, run_grid, to_html, to_markdown
     from myosem_edge.learn.config import configure
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.sessions import load_sessions
+    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.splits import Split
     from myosem_edge.learn.train import TrainConfig
 

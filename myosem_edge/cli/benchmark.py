@@ -67,7 +67,7 @@ def benchmark(
     from myosem_edge.learn.benchmark import run_row, to_html, to_markdown
     from myosem_edge.learn.config import configure
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.sessions import load_sessions
+    from myosem_edge.learn.folders import load_sessions
 
     chosen = find_row(row)
     require_data(chosen, data)

@@ -50,8 +50,8 @@ def evaluate(
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.evaluate import evaluate as run_evaluation
     from myosem_edge.learn.fewshot import BUDGETS
+    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.report import to_html, to_markdown
-    from myosem_edge.learn.sessions import load_sessions
     from myosem_edge.learn.splits import Split
 
     if wrong := [budget for budget in budgets if budget not in BUDGETS]:

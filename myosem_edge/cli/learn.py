@@ -84,8 +84,8 @@ def train(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn import parallel
     from myosem_edge.learn.config import configure
+    from myosem_edge.learn.folders import load_sessions, subjects_of
     from myosem_edge.learn.runs import train_split
-    from myosem_edge.learn.sessions import load_sessions, subjects_of
     from myosem_edge.learn.splits import DATASETS, Split
     from myosem_edge.learn.train import TrainConfig, require_able
 

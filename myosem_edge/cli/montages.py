@@ -30,8 +30,8 @@ def montages(checkpoint: Path, data: Path, datasets: tuple[str, ...], out: Path 
     from myosem_edge.learn.checkpoint import Trained
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.document import markdown
+    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.montages import GRID, Judge, blocks, grid_sessions, judge_montages, unseen_people
-    from myosem_edge.learn.sessions import load_sessions
     from myosem_edge.learn.splits import Split
 
     for name in datasets:

@@ -42,7 +42,7 @@ def vocabulary(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.checkpoint import Trained
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.sessions import load_sessions
+    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.splits import Split
     from myosem_edge.learn.vocabulary import measure_vocabulary
     from myosem_edge.learn.vocabulary_report import to_markdown

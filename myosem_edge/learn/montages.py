@@ -24,8 +24,9 @@ from myosem_edge.learn.datasets import data_set
 from myosem_edge.learn.document import Block, Heading, Table, Text
 from myosem_edge.learn.embed import SETTLE_FRAMES, Embedded, Encode, embed, torch_encode, worn_scale
 from myosem_edge.learn.fewshot import HEAD, TEST_AFTER, Calibrated, budget_rows, calibrate_rows
+from myosem_edge.learn.folders import load_sessions
 from myosem_edge.learn.metrics import balanced, emg_to_text, over_people, paired
-from myosem_edge.learn.sessions import Session, load_sessions
+from myosem_edge.learn.sessions import Session
 from myosem_edge.learn.spatial import HARMONIC
 from myosem_edge.learn.splits import Split
 from myosem_edge.learn.train import session_map

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from myosem_edge.actions.catalogue import Catalogue, Label, load_catalogue
+from myosem_edge.actions.catalogue import Catalogue, Label
 from myosem_edge.errors import InputError
 from myosem_edge.learn.cues import believe_cues
-from myosem_edge.learn.datasets import data_set
 from myosem_edge.learn.datasets.recording import Recording, following_repetition
 from myosem_edge.learn.resample import resample
 from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.montage import Montage, input_scale, ring_order
-
-if TYPE_CHECKING:
-    from myosem_edge.learn.store import Store
 
 FRAME_MS = 25
 HIGH_PASS_HZ = 15.0
@@ -114,64 +109,6 @@ def filter_sections(montage: Montage) -> np.ndarray:
 def frame_samples(rate_hz: float) -> int:
     """Samples a frame: 25 ms, or the nearest whole number of samples (20 ms at 100 Hz)."""
     return round(rate_hz * FRAME_MS / 1000)
-
-
-def load_sessions(
-    folder: Path,
-    names: Sequence[str],
-    *,
-    catalogue: Catalogue | None = None,
-    keep: Callable[[str, str], bool] = lambda dataset, subject: True,
-    rate_hz: float | None = None,
-    anonymous: bool = False,
-    progress: Callable[[str], None] = lambda text: None,
-) -> list[Session]:
-    """Sessions of every kept subject of the named data sets under `folder`, in a fixed order.
-
-    A data set that was converted is opened from its store, whatever its recordings are: signal then stays on disk.
-    With `rate_hz` every recording is brought to that rate. Labels whose meaning nobody has verified are no actions,
-    unless `anonymous` asks for them as classes without a name (ANONYMOUS + label), for drift and calibration.
-
-    Raises:
-        InputError: a data set or a file is missing or damaged, a label has no action in the catalogue, or recordings
-            or store have another rate than asked for.
-    """
-    catalogue = catalogue or load_catalogue()
-    sessions: list[Session] = []
-    for name in names:
-        source = data_set(name)
-        store = _store(folder, name)
-        if store is not None and rate_hz is not None:
-            store.require_rate(rate_hz)
-        for subject in subjects_of(folder, name):
-            if not keep(name, subject):
-                continue
-            progress(f"{name}/{subject}")
-            if store is not None:
-                sessions += store.sessions(subject, ActionIds(catalogue, anonymous))
-            else:
-                recordings = source.read(folder / name, subject)
-                sessions += sessions_of(recordings, catalogue, rate_hz=rate_hz, anonymous=anonymous)
-    return sessions
-
-
-def subjects_of(folder: Path, name: str) -> list[str]:
-    """Subjects of a data set under `folder`, from its store where it was converted, else from its recordings.
-
-    Raises:
-        InputError: no such data set, no recordings, or a store that is damaged, unfinished or of other settings.
-    """
-    source = data_set(name)
-    store = _store(folder, name)
-    return store.subjects if store is not None else source.subjects(folder / name)
-
-
-def _store(folder: Path, name: str) -> Store | None:
-    if not (folder / name / STORE).exists():
-        return None
-    from myosem_edge.learn.store import read_store  # needs h5py, and this module
-
-    return read_store(folder / name, data_set(name))
 
 
 def sessions_of(

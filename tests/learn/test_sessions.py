@@ -15,6 +15,7 @@ pytest.importorskip("scipy", reason="the [train] extra is not installed")
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.errors import InputError
 from myosem_edge.learn.datasets.recording import Recording
+from myosem_edge.learn.folders import load_sessions
 from myosem_edge.learn.resample import resample
 from myosem_edge.learn.sample import sample_folder
 from myosem_edge.learn.sessions import (
@@ -22,7 +23,6 @@ from myosem_edge.learn.sessions import (
     NO_ACTION,
     balanced_scale,
     design_filter,
-    load_sessions,
     require_trainable,
     sessions_of,
 )

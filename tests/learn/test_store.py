@@ -23,16 +23,10 @@ from myosem_edge.learn import store as stored  # noqa: E402
 from myosem_edge.learn.batches import AugmentConfig, Sampler, find_executions  # noqa: E402
 from myosem_edge.learn.datasets import DATASETS, Recording, myo_readings8  # noqa: E402
 from myosem_edge.learn.embed import embed  # noqa: E402
+from myosem_edge.learn.folders import load_sessions, subjects_of  # noqa: E402
 from myosem_edge.learn.ingest import ingest, plan, require_room, write_subject  # noqa: E402
 from myosem_edge.learn.model import ModelConfig  # noqa: E402
-from myosem_edge.learn.sessions import (  # noqa: E402
-    ANONYMOUS,
-    ActionIds,
-    Session,
-    load_sessions,
-    sessions_of,
-    subjects_of,
-)
+from myosem_edge.learn.sessions import ANONYMOUS, ActionIds, Session, sessions_of  # noqa: E402
 from myosem_edge.learn.store import OPENED, OpenFiles, Store, StoredRows, read_store  # noqa: E402
 from myosem_edge.learn.train import TrainConfig, _digest_labels, session_map, train  # noqa: E402
 from myosem_edge.signal.montage import MYO  # noqa: E402
