@@ -29,13 +29,8 @@ def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        _settle(Path(temporary), path)
         temporary = None
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         raise StorageError(
             f"cannot be written: {error.strerror}", where=path, todo="Free some space or choose another place"
@@ -65,13 +60,8 @@ def replacing(path: Path | str, *, mode: int = 0o644) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _settle(temporary, path)
         temporary = None
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         raise StorageError(
             f"cannot be written: {error.strerror or error}", where=path, todo="Free some space or choose another place"
@@ -79,6 +69,16 @@ def replacing(path: Path | str, *, mode: int = 0o644) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _settle(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, and have the folder remember it through a power cut."""
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def require_writable(path: Path | str) -> None:
