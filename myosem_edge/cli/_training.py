@@ -47,6 +47,8 @@ def pick_device(wanted: str) -> str:
 
     from myosem_edge.learn.parallel import own_device
 
+    if wanted not in ("auto", "cpu") and wanted.partition(":")[0] != "cuda":
+        raise InputError("no such device", found=wanted, expected="auto, cpu, cuda or cuda:0 and so on")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():

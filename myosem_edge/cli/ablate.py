@@ -63,8 +63,7 @@ def ablate(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.ablation import default_grid, read_grid, run_grid, to_html, to_markdown
     from myosem_edge.learn.config import configure
-    from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.folders import load_sessions
+    from myosem_edge.learn.folders import load_sessions, subjects_of
     from myosem_edge.learn.splits import Split
     from myosem_edge.learn.train import TrainConfig
 
@@ -88,7 +87,7 @@ def ablate(
     catalogue = load_catalogue()
     bar = Bar()
     with bar.shown():
-        total = sum(len(data_set(name).subjects(data / name)) for name in split.datasets)
+        total = sum(len(subjects_of(data, name)) for name in split.datasets)
         done = iter(range(1, total + 1))
         sessions = load_sessions(
             data,

@@ -66,13 +66,13 @@ def benchmark(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.benchmark import run_row, to_html, to_markdown
     from myosem_edge.learn.config import configure
-    from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.folders import load_sessions
+    from myosem_edge.learn.folders import load_sessions, subjects_of
 
     chosen = find_row(row)
+    chosen.require_fold(fold)
     require_data(chosen, data)
     config = configure(base_config(chosen, seed), settings)
-    subjects = {name: data_set(name).subjects(data / name) for name in chosen.datasets}
+    subjects = {name: subjects_of(data, name) for name in chosen.datasets}
     if dry_run:
         _show(chosen, config, subjects)
         return

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from myosem_edge.errors import InputError
+from myosem_edge.learn.config import require_between
 from myosem_edge.learn.sessions import Session, frame_samples
 from myosem_edge.signal.montage import ring_order
 
@@ -29,6 +30,11 @@ class AugmentConfig:
     onsets: float = 0.5  # share of query segments whose judged frames begin at the onset, where it is known
     channel_dropout: float = 0.0  # probability of every electrode to be missing from an episode
     subset: float = 0.0  # probability that an episode has only some of the ring: half of it, or all but two
+
+    def __post_init__(self) -> None:
+        shares = ("mixing", "onsets", "channel_dropout", "subset")
+        wide = ("ring_jitter", "gain_sigma", "noise")
+        require_between(self, {**dict.fromkeys(shares, (0.0, 1.0)), **dict.fromkeys(wide, (0.0, 1e3))})
 
 
 @dataclass(frozen=True)

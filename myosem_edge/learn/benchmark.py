@@ -10,7 +10,6 @@ from typing import Any
 from myosem_edge import __version__
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
-from myosem_edge.errors import InputError
 from myosem_edge.learn.document import Block, Heading, Text, html, markdown
 from myosem_edge.learn.evaluate import FOREIGN_SCALE, PLACEMENTS, STRICT_PLACEMENTS
 from myosem_edge.learn.evaluation import Evaluation
@@ -68,8 +67,7 @@ def run_row(
     Raises:
         InputError: no such fold, nobody to train on or to judge, or `out` holds a run with other settings or data.
     """
-    if fold is not None and not 0 <= fold < len(row.splits):
-        raise InputError("no such fold of this row", found=fold, expected=f"0 to {len(row.splits) - 1}")
+    row.require_fold(fold)
     chosen = row.splits if fold is None else (row.splits[fold],)
     evaluations: dict[str, list[Evaluation]] = {}
     for protocol in row.protocols:

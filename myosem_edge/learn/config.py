@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -26,6 +26,19 @@ def configure(config: T, settings: Sequence[str]) -> T:
             raise InputError("a setting is KEY=VALUE", found=setting)
         config = _set(config, key.split("."), text, setting)
     return config
+
+
+def require_between(config: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Check fields of a dataclass against the least and the greatest value they may have.
+
+    Raises:
+        InputError: a value is outside, or is not finite.
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(config, name)
+        if not least <= value <= most:
+            expected = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+            raise InputError(f"'{name}' is outside its range", found=value, expected=expected)
 
 
 def _set(config: T, path: list[str], text: str, setting: str) -> T:

@@ -12,6 +12,7 @@ each attending over the most recent frames and landing in its own subspace of th
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,9 +24,13 @@ from torch import Tensor, nn
 from myosem_edge.actions.catalogue import VIEWS
 from myosem_edge.errors import InputError
 from myosem_edge.learn import parallel
+from myosem_edge.learn.config import require_between
 from myosem_edge.learn.spatial import ELECTRODES, HARMONIC, basis, basis_size, ring_positions, shares
 from myosem_edge.signal.front import POWER_FLOOR
 from myosem_edge.signal.montage import Montage
+
+_SPANS = ("channels", "frame_samples", "taps", "smooth_frames", "query_frames")
+SIZES = (*_SPANS, "filters", "mixtures", "width", "embedding")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class ModelConfig:
     spatial: str = ELECTRODES  # whose weights the front learns: of electrodes by number, or "harmonic": of places
 
     def __post_init__(self) -> None:
+        require_between(self, dict.fromkeys(SIZES, (1, math.inf)))
+        if not self.dilations or min(self.dilations) < 1 or self.embedding % len(VIEWS):
+            raise InputError(
+                "sizes that make no encoder",
+                found=f"dilations {list(self.dilations)}, embedding {self.embedding}",
+                expected=f"at least one dilation of at least 1, an embedding that {len(VIEWS)} views can share",
+            )
         if self.spatial not in (ELECTRODES, HARMONIC):
             raise InputError(f"'{self.spatial}' is no kind of spatial weights", expected=f"{ELECTRODES} or {HARMONIC}")
         if self.spatial == HARMONIC and self.channels < 3:

@@ -14,6 +14,7 @@ from typing import Any
 from myosem_edge.errors import InputError
 from myosem_edge.learn.datasets import data_set
 from myosem_edge.learn.fewshot import BUDGETS
+from myosem_edge.learn.folders import subjects_of
 from myosem_edge.learn.sessions import frame_samples
 from myosem_edge.learn.splits import FOLDS, NINAPRO_CLASS_FOLDS, Split
 from myosem_edge.learn.train import TrainConfig
@@ -63,6 +64,13 @@ class Row:
     @property
     def splits(self) -> tuple[Split, ...]:
         return tuple(split for protocol in self.protocols for split in protocol.splits)
+
+    def require_fold(self, fold: int | None) -> None:
+        """Raises:
+        InputError: the row has no training of that number.
+        """
+        if fold is not None and not 0 <= fold < len(self.splits):
+            raise InputError("no such fold of this row", found=fold, expected=f"0 to {len(self.splits) - 1}")
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -264,7 +272,7 @@ def missing_data(row: Row, folder: Path) -> dict[str, str]:
     missing = {}
     for name in row.datasets:
         try:
-            data_set(name).subjects(folder / name)
+            subjects_of(folder, name)
         except InputError as error:
             missing[name] = error.what
     return missing

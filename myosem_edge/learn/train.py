@@ -27,10 +27,21 @@ from myosem_edge.learn import parallel
 from myosem_edge.learn.acceleration import Encode, accelerated, require_precision
 from myosem_edge.learn.batches import AugmentConfig, Sampler
 from myosem_edge.learn.checkpoint import Trained, read_tensors
+from myosem_edge.learn.config import require_between
 from myosem_edge.learn.hidden import hide_actions
 from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
 from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, require_ring, spoken
 from myosem_edge.learn.sessions import Session, require_trainable
+
+JUDGED_FRAMES = 12  # at the end of a segment; the others only warm the filters up
+RANGES = {
+    **dict.fromkeys(("steps", "episodes", "ways", "queries", "checkpoint_every"), (1, math.inf)),
+    **dict.fromkeys(("text_rate", "weight_decay", "episodic_weight", "text_weight"), (0.0, 1e6)),
+    "segment_frames": (JUDGED_FRAMES, math.inf),
+    "judged_frames": (1, JUDGED_FRAMES),
+    "learning_rate": (1e-12, 1e3),
+    "spoken_share": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise InputError("no such seed", found=self.seed, expected="0 to 2**63 - 1")
+        require_between(self, RANGES)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -167,7 +179,7 @@ def train(
         first, history = _resume(run_folder / "resume.safetensors", identity, parts, optimiser)
     parallel.begin_alike(parts, device, identity, first, [session.shift for session in sessions])
     encode = accelerated(encoder, config.precision, device, compiled)
-    sampler = Sampler(sessions, config.segment_frames, config.segment_frames - 12, config.augment)
+    sampler = Sampler(sessions, config.segment_frames, config.segment_frames - JUDGED_FRAMES, config.augment)
     ways = sampler.fair_ways(config.ways, config.queries)
     gallery = torch.tensor(seen, device=device)
     row_of = {action: row for row, action in enumerate(seen)}
@@ -189,6 +201,12 @@ def train(
         nn.utils.clip_grad_norm_(parts.parameters(), 5.0)
         optimiser.step()
         row = parallel.total(numbers)
+        if not math.isfinite(row["loss"]):
+            raise InputError(
+                "training diverged",
+                found=f"loss {row['loss']} at step {step + 1}",
+                todo="Choose a lower learning_rate; the checkpoint before this step is kept",
+            )
         history.append({"step": float(step), **row})
         if not parallel.is_first():
             continue
@@ -226,7 +244,7 @@ def _step_losses(
     episodes, ways, repetitions = x.shape[:3]
     present = None if mask is None else torch.from_numpy(mask).to(device).repeat_interleave(ways * repetitions, 0)
     h, z = encode(torch.from_numpy(x).to(device).flatten(0, 2), None, present)
-    frames = rng.permutation(12)[: config.judged_frames] - 12  # the others only warm the filters up
+    frames = rng.permutation(JUDGED_FRAMES)[: config.judged_frames] - JUDGED_FRAMES
     h, z = h[:, frames], z[:, frames]
     labels = rows[:, :, None, None].expand(episodes, ways, repetitions, len(frames))
     # Every description is compared with the EMG of all processes, so each of them knows this loss whole.

@@ -62,3 +62,9 @@ def test_on_a_terminal_progress_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     out, err = capsys.readouterr()
     assert out == ""
     assert "train loss 8" in err and "8/8" in err and "judge" in err
+
+
+@pytest.mark.parametrize("device", ["tpu", "meta", "", "cpu:0"])
+def test_a_device_that_is_none_is_refused(device: str) -> None:
+    with pytest.raises(InputError, match="no such device"):
+        pick_device(device)

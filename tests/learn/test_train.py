@@ -12,8 +12,10 @@ import torch
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
+from myosem_edge.learn import train as trainer
 from myosem_edge.learn.batches import AugmentConfig, Sampler, find_executions
-from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.checkpoint import Trained, read_tensors
+from myosem_edge.learn.config import configure
 from myosem_edge.learn.embed import embed, torch_encode
 from myosem_edge.learn.metrics import emg_to_text
 from myosem_edge.learn.model import ModelConfig
@@ -305,3 +307,44 @@ def test_a_model_of_places_learns_from_one_ring_only():
             replace(SMALL, model=replace(SMALL.model, spatial="harmonic")),
             sessions=[replace(made_up_session(), montage=montage)],
         )
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "steps=0",
+        "queries=0",
+        "checkpoint_every=0",
+        "segment_frames=11",
+        "judged_frames=13",
+        "learning_rate=0",
+        "spoken_share=1.1",
+        "model.width=-3",
+        "model.embedding=126",
+        "model.dilations=[]",
+        "augment.ring_jitter=-1",
+        "augment.onsets=1.5",
+    ],
+)
+def test_a_setting_outside_its_range_is_refused_before_anything_is_read(setting):
+    with pytest.raises(InputError, match=r"range|sizes that make no encoder"):
+        configure(TrainConfig(), [setting])
+
+
+def test_the_edges_of_the_ranges_are_inside():
+    configure(TrainConfig(), ["steps=1", "segment_frames=12", "judged_frames=12", "spoken_share=1", "augment.mixing=1"])
+
+
+def test_a_training_that_diverges_stops_and_says_so(tmp_path, monkeypatch):
+    real, steps = trainer._step_losses, []
+
+    def losses(*arguments):
+        steps.append(0)
+        numbers = real(*arguments)
+        return numbers if len(steps) < 3 else numbers | {"loss": numbers["loss"] * float("nan")}
+
+    monkeypatch.setattr(trainer, "_step_losses", losses)
+    with pytest.raises(InputError, match=r"training diverged .found loss nan at step 3"):
+        run(replace(SMALL, checkpoint_every=1), tmp_path)
+    _, header = read_tensors(tmp_path / "resume.safetensors")
+    assert header["step"] == 2  # what was good is kept
