@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,11 @@ import click
 
 from myosem_edge.errors import InputError
 
-if TYPE_CHECKING:  # rich belongs to the training extras and is imported when a bar is shown
+if TYPE_CHECKING:  # learn and rich belongs to the training extras and is imported when a bar is shown
     from rich.progress import TaskID
+
+    from myosem_edge.actions.catalogue import Catalogue
+    from myosem_edge.learn.sessions import Session
 
 
 data_option = click.option(
@@ -99,3 +102,14 @@ class Bar:
     def shown(self) -> Iterator[Bar]:
         with self._progress if self._live else nullcontext():
             yield self
+
+
+def read_sessions(data: Path, names: Sequence[str], catalogue: Catalogue, bar: Bar) -> list[Session]:
+    """Every session of the named data sets, subject by subject on the bar."""
+    from myosem_edge.learn.folders import load_sessions, subjects_of
+
+    total = sum(len(subjects_of(data, name)) for name in names)
+    done = iter(range(1, total + 1))
+    return load_sessions(
+        data, names, catalogue=catalogue, progress=lambda who: bar.update("read recordings", next(done), total)
+    )

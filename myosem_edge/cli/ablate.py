@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option, print_json
-from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device
+from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device, read_sessions
 from myosem_edge.cli._types import SEED
 from myosem_edge.files import write_atomic
 
@@ -63,7 +63,6 @@ def ablate(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.ablation import default_grid, read_grid, run_grid, to_html, to_markdown
     from myosem_edge.learn.config import configure
-    from myosem_edge.learn.folders import load_sessions, subjects_of
     from myosem_edge.learn.splits import Split
     from myosem_edge.learn.train import TrainConfig
 
@@ -87,14 +86,7 @@ def ablate(
     catalogue = load_catalogue()
     bar = Bar()
     with bar.shown():
-        total = sum(len(subjects_of(data, name)) for name in split.datasets)
-        done = iter(range(1, total + 1))
-        sessions = load_sessions(
-            data,
-            split.datasets,
-            catalogue=catalogue,
-            progress=lambda who: bar.update("read recordings", next(done), total),
-        )
+        sessions = read_sessions(data, split.datasets, catalogue, bar)
         result = run_grid(
             cells,
             split,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from myosem_edge.cli._output import json_option, print_json, table
-from myosem_edge.cli._training import Bar, one_thread, pick_device
+from myosem_edge.cli._training import Bar, one_thread, pick_device, read_sessions
 from myosem_edge.cli._types import SEED
 from myosem_edge.files import write_atomic
 
@@ -66,7 +66,7 @@ def benchmark(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.benchmark import run_row, to_html, to_markdown
     from myosem_edge.learn.config import configure
-    from myosem_edge.learn.folders import load_sessions, subjects_of
+    from myosem_edge.learn.folders import subjects_of
 
     chosen = find_row(row)
     chosen.require_fold(fold)
@@ -81,14 +81,7 @@ def benchmark(
     catalogue = load_catalogue()
     bar = Bar()
     with bar.shown():
-        total = sum(map(len, subjects.values()))
-        done = iter(range(1, total + 1))
-        sessions = load_sessions(
-            data,
-            chosen.datasets,
-            catalogue=catalogue,
-            progress=lambda who: bar.update("read recordings", next(done), total),
-        )
+        sessions = read_sessions(data, chosen.datasets, catalogue, bar)
         result = run_row(
             chosen,
             sessions,

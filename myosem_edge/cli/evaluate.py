@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option, print_json
-from myosem_edge.cli._training import Bar, data_option, one_thread, shipped_teacher
+from myosem_edge.cli._training import Bar, data_option, one_thread, read_sessions, shipped_teacher
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 
@@ -50,7 +50,6 @@ def evaluate(
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.evaluate import evaluate as run_evaluation
     from myosem_edge.learn.fewshot import BUDGETS
-    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.report import to_html, to_markdown
     from myosem_edge.learn.splits import Split
 
@@ -72,12 +71,7 @@ def evaluate(
         data_set(name)
     bar = Bar()
     with bar.shown():
-        sessions = load_sessions(
-            data,
-            splits[0].datasets,
-            catalogue=catalogue,
-            progress=lambda who: bar.update("read recordings", 0, 1, who),
-        )
+        sessions = read_sessions(data, splits[0].datasets, catalogue, bar)
         found = [
             run_evaluation(
                 trained,

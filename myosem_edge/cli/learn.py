@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option, print_json, table
-from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device
+from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device, read_sessions
 from myosem_edge.cli._types import SEED
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
@@ -84,7 +84,6 @@ def train(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn import parallel
     from myosem_edge.learn.config import configure
-    from myosem_edge.learn.folders import load_sessions, subjects_of
     from myosem_edge.learn.runs import train_split
     from myosem_edge.learn.splits import DATASETS, Split
     from myosem_edge.learn.train import TrainConfig, require_able
@@ -97,11 +96,7 @@ def train(
     with parallel.joined(device), Bar(quiet=not parallel.is_first()).shown() as bar:
         require_able(config, device)
         names = DATASETS[family]
-        total = sum(len(subjects_of(data, name)) for name in names)
-        done = iter(range(1, total + 1))
-        sessions = load_sessions(
-            data, names, catalogue=catalogue, progress=lambda who: bar.update("read recordings", next(done), total)
-        )
+        sessions = read_sessions(data, names, catalogue, bar)
         if dry_run:
             people = split.provenance(split.training(sessions, catalogue))["people"]
             if parallel.is_first():

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option, print_json
-from myosem_edge.cli._training import Bar, data_option, one_thread
+from myosem_edge.cli._training import Bar, data_option, one_thread, read_sessions
 from myosem_edge.files import write_atomic
 
 
@@ -30,7 +30,6 @@ def montages(checkpoint: Path, data: Path, datasets: tuple[str, ...], out: Path 
     from myosem_edge.learn.checkpoint import Trained
     from myosem_edge.learn.datasets import data_set
     from myosem_edge.learn.document import markdown
-    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.montages import GRID, Judge, blocks, grid_sessions, judge_montages, unseen_people
     from myosem_edge.learn.splits import Split
 
@@ -41,12 +40,7 @@ def montages(checkpoint: Path, data: Path, datasets: tuple[str, ...], out: Path 
     split, catalogue = Split(**trained.provenance["split"]), load_catalogue()
     bar = Bar()
     with bar.shown():
-        sessions = load_sessions(
-            data,
-            split.datasets,
-            catalogue=catalogue,
-            progress=lambda who: bar.update("read recordings", 0, 1, who),
-        )
+        sessions = read_sessions(data, split.datasets, catalogue, bar)
         everyone = unseen_people(trained, split, sessions, catalogue)
         people = [s for s in everyone if not datasets or s.dataset in datasets]
         grid = grid_sessions(data, everyone, catalogue) if not datasets or GRID in datasets else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option, print_json
-from myosem_edge.cli._training import Bar, data_option, one_thread, shipped_teacher
+from myosem_edge.cli._training import Bar, data_option, one_thread, read_sessions, shipped_teacher
 from myosem_edge.files import write_atomic
 
 
@@ -42,7 +42,6 @@ def vocabulary(
     from myosem_edge.actions.table import load_table
     from myosem_edge.learn.checkpoint import Trained
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.folders import load_sessions
     from myosem_edge.learn.splits import Split
     from myosem_edge.learn.vocabulary import measure_vocabulary
     from myosem_edge.learn.vocabulary_report import to_markdown
@@ -56,12 +55,7 @@ def vocabulary(
         data_set(name)
     bar = Bar()
     with bar.shown():
-        sessions = load_sessions(
-            data,
-            split.datasets,
-            catalogue=catalogue,
-            progress=lambda who: bar.update("read recordings", 0, 1, who),
-        )
+        sessions = read_sessions(data, split.datasets, catalogue, bar)
         result = measure_vocabulary(
             trained,
             split,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from myosem_edge.learn.checkpoint import Trained
 from myosem_edge.learn.embed import Embedded, Encode, embed, mean_by_execution, worn_scale, worn_shift
 from myosem_edge.learn.metrics import balanced
 from myosem_edge.learn.sessions import NO_ACTION, Session
+from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Encoded, Fit
 from myosem_edge.runtime.match import Enrolment, head_scores
 
@@ -38,16 +40,23 @@ class Calibrated:
     classes: np.ndarray  # (enrolled,) rows of the catalogue
     prototypes: np.ndarray  # (enrolled, embedding)
 
-    def posteriors(self, judged: np.ndarray, test: Embedded | None = None) -> dict[str, np.ndarray]:
-        """Log scores (judged, enrolled) of every head, on this session or on another one of the same person."""
-        fitted, test = self.embedded, test or self.embedded
-        labels = np.searchsorted(self.classes, fitted.action[self.rows])
+    @cached_property
+    def baselines(self) -> dict[str, Lda]:
+        """The baselines by name, fitted on the calibration's rows: once, however many streams they judge."""
+        labels = np.searchsorted(self.classes, self.embedded.action[self.rows])
         found = {}
         for name, attribute in BASELINES.items():
             shrinkage, sphere = SHRINKAGES.get(attribute, (None, 0.0))
-            x, new = getattr(fitted, attribute), getattr(test, attribute)
-            lda = fit_lda(x[self.rows], labels, len(self.classes), shrinkage, sphere=sphere)
-            found[name] = lda.log_posteriors(new[judged])
+            x = getattr(self.embedded, attribute)[self.rows]
+            found[name] = fit_lda(x, labels, len(self.classes), shrinkage, sphere=sphere)
+        return found
+
+    def posteriors(self, judged: np.ndarray, test: Embedded | None = None) -> dict[str, np.ndarray]:
+        """Log scores (judged, enrolled) of every head, on this session or on another one of the same person."""
+        test = test or self.embedded
+        found = {
+            name: lda.log_posteriors(getattr(test, BASELINES[name])[judged]) for name, lda in self.baselines.items()
+        }
         encoded = test.encoded(judged)
         found[HEAD] = head_scores(self.enrolment, encoded, encoded.z @ self.prototypes.T, self.learnt)
         return found
