@@ -12,7 +12,7 @@ import click
 
 from myosem_edge.errors import InputError
 
-if TYPE_CHECKING:  # learn and rich belongs to the training extras and is imported when a bar is shown
+if TYPE_CHECKING:  # both belong to the training extras and are imported when they are needed
     from rich.progress import TaskID
 
     from myosem_edge.actions.catalogue import Catalogue
