@@ -15,12 +15,12 @@ from myosem_edge.bundle import bundle_from
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import one_thread, shipped_teacher
 from myosem_edge.export.measure import int8_encode
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import torch_encode
-from myosem_edge.learn.fewshot import BUDGETS, few_shot
-from myosem_edge.learn.folders import load_sessions
-from myosem_edge.learn.metrics import error_ratio, over_people, paired
-from myosem_edge.learn.splits import DATASETS, Split
+from myosem_edge.learn.corpus.folders import load_sessions
+from myosem_edge.learn.corpus.splits import DATASETS, Split
+from myosem_edge.learn.scoring.embed import torch_encode
+from myosem_edge.learn.scoring.fewshot import BUDGETS, few_shot
+from myosem_edge.learn.scoring.metrics import error_ratio, over_people, paired
+from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.runtime.decoder import Model
 

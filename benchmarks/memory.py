@@ -133,8 +133,8 @@ def _signal(emg: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarr
 
 
 def _convert(folder: Path, gb: float, steps: int) -> dict[str, Any]:
+    from myosem_edge.learn.corpus.ingest import ingest, plan, require_room
     from myosem_edge.learn.datasets import emg2pose
-    from myosem_edge.learn.ingest import ingest, plan, require_room
 
     jobs = plan(folder / "raw", [emg2pose.NAME])
     require_room(folder / "stores", jobs)
@@ -147,10 +147,10 @@ def _train(folder: Path, gb: float, steps: int) -> dict[str, Any]:
 
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
+    from myosem_edge.learn.corpus.folders import load_sessions
     from myosem_edge.learn.datasets import emg2pose
-    from myosem_edge.learn.folders import load_sessions
-    from myosem_edge.learn.model import ModelConfig
-    from myosem_edge.learn.train import TrainConfig, train
+    from myosem_edge.learn.teacher.model import ModelConfig
+    from myosem_edge.learn.teacher.train import TrainConfig, train
 
     torch.set_num_threads(1)
     sessions = load_sessions(folder / "stores", [emg2pose.NAME])

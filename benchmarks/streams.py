@@ -13,9 +13,9 @@ from scipy.stats import chi2
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.bundle import bundle_from
 from myosem_edge.cli._output import json_option, print_json, table
+from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT
 from myosem_edge.learn.datasets import myo_readings8
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT
-from myosem_edge.learn.streams import StreamResult, play_person, pool
+from myosem_edge.learn.scoring.streams import StreamResult, play_person, pool
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.grips import load_grip_map
 

@@ -81,10 +81,10 @@ def _train(out: Path, steps: int, device: str, precision: str, compiled: bool) -
 
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn import parallel
-    from myosem_edge.learn.folders import load_sessions
+    from myosem_edge.learn.corpus.folders import load_sessions
     from myosem_edge.learn.sample import PACK, sample_folder
-    from myosem_edge.learn.train import TrainConfig, train
+    from myosem_edge.learn.teacher import parallel
+    from myosem_edge.learn.teacher.train import TrainConfig, train
 
     torch.set_num_threads(1)
     device = parallel.own_device(device)

@@ -18,8 +18,8 @@ from myosem_edge.actions.catalogue import VIEWS, load_catalogue
 from myosem_edge.actions.paraphrases import load_paraphrase_table
 from myosem_edge.actions.table import load_table
 from myosem_edge.cli._output import json_option, print_json, table
-from myosem_edge.learn.metrics import ranks
-from myosem_edge.learn.model import DescriptionProjection, within_metric
+from myosem_edge.learn.scoring.metrics import ranks
+from myosem_edge.learn.teacher.model import DescriptionProjection, within_metric
 
 SIZE = 32  # of one view in the shared space
 UNKNOWN = 4  # every fourth action in turn is unknown to the map

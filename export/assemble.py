@@ -11,8 +11,8 @@ from safetensors.numpy import save
 
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.sessions import FRAME_MS, design_filter
+from myosem_edge.learn.corpus.sessions import FRAME_MS, design_filter
+from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.manifest import Filter, Manifest, Quantisation, Sizes, Tolerance
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.quantize.onnx_body import body_to_onnx

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from myosem_edge.export.distil import DistilConfig
-from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.teacher.checkpoint import Trained
 
 # Of the table of costs, in its order.
 COLUMNS = ("zero_shot_r1", "calibrated_1_repetition", "log_feature_lda", "hudgins_lda")

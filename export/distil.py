@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.errors import InputError
-from myosem_edge.learn.batches import AugmentConfig, Sampler
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.loss import EpisodicRidge
-from myosem_edge.learn.model import Encoder, ModelConfig
-from myosem_edge.learn.sessions import Session
+from myosem_edge.learn.corpus.sessions import Session
+from myosem_edge.learn.teacher.batches import AugmentConfig, Sampler
+from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.learn.teacher.loss import EpisodicRidge
+from myosem_edge.learn.teacher.model import Encoder, ModelConfig
 
 # Width of the hidden layer by the name of the size, which is about the number of parameters.
 SIZES = {"15k": 48, "50k": 96, "120k": 160}

@@ -13,11 +13,11 @@ import numpy as np
 from scipy.optimize import minimize
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import Encode, embed, worn_scale, worn_shift
-from myosem_edge.learn.fewshot import HEAD, TEST_AFTER, budget_rows, calibrate_rows, few_shot
-from myosem_edge.learn.metrics import emg_to_text, over_people
-from myosem_edge.learn.sessions import Session
+from myosem_edge.learn.corpus.sessions import Session
+from myosem_edge.learn.scoring.embed import Encode, embed, worn_scale, worn_shift
+from myosem_edge.learn.scoring.fewshot import HEAD, TEST_AFTER, budget_rows, calibrate_rows, few_shot
+from myosem_edge.learn.scoring.metrics import emg_to_text, over_people
+from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.runtime.decoder import OperatingPoint
 from myosem_edge.runtime.discriminant import log_softmax

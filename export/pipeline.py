@@ -20,12 +20,12 @@ from myosem_edge.export.card import model_card
 from myosem_edge.export.distil import DistilConfig, distil
 from myosem_edge.export.measure import Cost, cost, int8_encode, operating_point
 from myosem_edge.files import require_writable
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.embed import torch_encode
-from myosem_edge.learn.montages import settled
-from myosem_edge.learn.sessions import Session
-from myosem_edge.learn.spatial import HARMONIC
-from myosem_edge.learn.train import align_to
+from myosem_edge.learn.corpus.sessions import Session
+from myosem_edge.learn.montages.measurement import settled
+from myosem_edge.learn.scoring.embed import torch_encode
+from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.learn.teacher.spatial import HARMONIC
+from myosem_edge.learn.teacher.train import align_to
 from myosem_edge.manifest import NAME, VERSION
 from myosem_edge.quantize.statistics import fold_front, quantise_body
 from myosem_edge.runtime.grips import GripMap

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from myosem_edge.learn.model import Encoder
+from myosem_edge.learn.teacher.model import Encoder
 from myosem_edge.quantize.network import IntBlock, IntBody, Scale
 from myosem_edge.signal.front import FrontWeights
 

@@ -42,7 +42,7 @@ class Exported:
 def sample() -> dict[str, list[Any]]:
     """Sessions of the shipped sample by role."""
     pytest.importorskip("torch", reason="the [train] extra is not installed")
-    from myosem_edge.learn.folders import load_sessions
+    from myosem_edge.learn.corpus.folders import load_sessions
     from myosem_edge.learn.sample import PACK, sample_folder, sample_roles
 
     sessions = load_sessions(sample_folder(), [PACK])
@@ -54,7 +54,7 @@ def teacher() -> Any:
     """The teacher that ships."""
     torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
     from myosem_edge.cli._training import shipped_teacher
-    from myosem_edge.learn.checkpoint import Trained
+    from myosem_edge.learn.teacher.checkpoint import Trained
 
     torch.set_num_threads(1)
     return Trained.load(shipped_teacher())

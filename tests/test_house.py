@@ -172,7 +172,7 @@ def test_nothing_behind_the_board_side_needs_a_training_package(place: str) -> N
 READERS_OF_PARAPHRASES = {"myosem_edge.cli.actions", "myosem_edge.cli.vocabulary"}
 JUDGES = (
     "myosem_edge.actions.paraphrases",
-    *(f"myosem_edge.learn.vocabulary{part}" for part in ("", "_emg", "_report", "_text")),
+    "myosem_edge.learn.vocabulary",
 )
 
 
@@ -184,7 +184,7 @@ def test_paraphrases_are_read_by_those_who_judge_and_by_nobody_else() -> None:
         and (any(within(imported, *JUDGES) for imported in imports(path)) or "paraphrases." in path.read_text("utf-8"))
     }
     assert readers <= READERS_OF_PARAPHRASES
-    for learner in ("learn.train", "learn.evaluate", "export", "calibration", "runtime", "demo"):
+    for learner in ("learn.teacher", "learn.scoring", "export", "calibration", "runtime", "demo"):
         assert not [name for name in everything_behind(part(learner)) if within(name, *JUDGES)], learner
 
 

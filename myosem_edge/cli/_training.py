@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # both belong to the training extras and are imported when th
     from rich.progress import TaskID
 
     from myosem_edge.actions.catalogue import Catalogue
-    from myosem_edge.learn.sessions import Session
+    from myosem_edge.learn.corpus.sessions import Session
 
 
 data_option = click.option(
@@ -48,7 +48,7 @@ def pick_device(wanted: str) -> str:
     """
     import torch
 
-    from myosem_edge.learn.parallel import own_device
+    from myosem_edge.learn.teacher.parallel import own_device
 
     if wanted not in ("auto", "cpu") and wanted.partition(":")[0] != "cuda":
         raise InputError("no such device", found=wanted, expected="auto, cpu, cuda or cuda:0 and so on")
@@ -106,7 +106,7 @@ class Bar:
 
 def read_sessions(data: Path, names: Sequence[str], catalogue: Catalogue, bar: Bar) -> list[Session]:
     """Every session of the named data sets, subject by subject on the bar."""
-    from myosem_edge.learn.folders import load_sessions, subjects_of
+    from myosem_edge.learn.corpus.folders import load_sessions, subjects_of
 
     total = sum(len(subjects_of(data, name)) for name in names)
     done = iter(range(1, total + 1))

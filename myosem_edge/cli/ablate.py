@@ -61,10 +61,10 @@ def ablate(
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.ablation import default_grid, read_grid, run_grid, to_html, to_markdown
-    from myosem_edge.learn.config import configure
-    from myosem_edge.learn.splits import Split
-    from myosem_edge.learn.train import TrainConfig
+    from myosem_edge.learn.corpus.splits import Split
+    from myosem_edge.learn.protocols.ablation import default_grid, read_grid, run_grid, to_html, to_markdown
+    from myosem_edge.learn.teacher.config import configure
+    from myosem_edge.learn.teacher.train import TrainConfig
 
     split = Split("research", kind, fold, held_dataset)
     config = configure(TrainConfig(seed=seed), settings)

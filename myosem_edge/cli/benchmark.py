@@ -53,7 +53,7 @@ def benchmark(
     Writes a checkpoint and an evaluation per training, and benchmark.md, benchmark.json and report.html of the row.
     Nothing is downloaded: data that are not there are named, with where to get them.
     """
-    from myosem_edge.learn.rows import ROWS, base_config, find_row, require_data
+    from myosem_edge.learn.protocols.rows import ROWS, base_config, find_row, require_data
 
     if list_rows:
         _list(data, as_json)
@@ -64,9 +64,9 @@ def benchmark(
         raise click.UsageError("Missing option '--data' (or $MYOSEM_DATA).")
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.benchmark import run_row, to_html, to_markdown
-    from myosem_edge.learn.config import configure
-    from myosem_edge.learn.folders import subjects_of
+    from myosem_edge.learn.corpus.folders import subjects_of
+    from myosem_edge.learn.protocols.benchmark import run_row, to_html, to_markdown
+    from myosem_edge.learn.teacher.config import configure
 
     chosen = find_row(row)
     chosen.require_fold(fold)
@@ -105,7 +105,7 @@ def benchmark(
 
 
 def _list(data: Path | None, as_json: bool) -> None:
-    from myosem_edge.learn.rows import ROWS, missing_data
+    from myosem_edge.learn.protocols.rows import ROWS, missing_data
 
     missing = {name: sorted(missing_data(row, data)) if data else None for name, row in ROWS.items()}
     if as_json:
@@ -122,7 +122,7 @@ def _list(data: Path | None, as_json: bool) -> None:
 
 
 def _show(row: Any, config: Any, subjects: dict[str, list[str]]) -> None:
-    from myosem_edge.learn.benchmark import part_name
+    from myosem_edge.learn.protocols.benchmark import part_name
 
     trainings = []
     for number, split in enumerate(row.splits):

@@ -46,12 +46,12 @@ def evaluate(
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.checkpoint import Trained
+    from myosem_edge.learn.corpus.splits import Split
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.evaluate import evaluate as run_evaluation
-    from myosem_edge.learn.fewshot import BUDGETS
-    from myosem_edge.learn.report import to_html, to_markdown
-    from myosem_edge.learn.splits import Split
+    from myosem_edge.learn.report.pages import to_html, to_markdown
+    from myosem_edge.learn.scoring.evaluate import evaluate as run_evaluation
+    from myosem_edge.learn.scoring.fewshot import BUDGETS
+    from myosem_edge.learn.teacher.checkpoint import Trained
 
     if wrong := [budget for budget in budgets if budget not in BUDGETS]:
         raise InputError(

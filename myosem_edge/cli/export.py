@@ -79,9 +79,9 @@ def export(
     from myosem_edge.export.distil import DistilConfig
     from myosem_edge.export.pipeline import check_target, export_bundle
     from myosem_edge.keys import DEV_KEY, ensure_dev_key, is_dev_name, load_private, private_path
-    from myosem_edge.learn.checkpoint import Trained
-    from myosem_edge.learn.folders import load_sessions
+    from myosem_edge.learn.corpus.folders import load_sessions
     from myosem_edge.learn.sample import PACK, sample_folder, sample_roles
+    from myosem_edge.learn.teacher.checkpoint import Trained
     from myosem_edge.runtime.grips import default_grips_path, load_grip_map
 
     check_target(out, name, bundle_version)

@@ -44,9 +44,9 @@ def ingest(
     memory then no longer depends on how much there is. Ctrl-C loses at most one subject: the same command goes on, and
     skips who is finished from the same files with the same settings.
     """
+    from myosem_edge.learn.corpus.ingest import found_here, plan, require_room
+    from myosem_edge.learn.corpus.ingest import ingest as run
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.ingest import found_here, plan, require_room
-    from myosem_edge.learn.ingest import ingest as run
 
     for name in datasets:
         data_set(name)

@@ -82,11 +82,11 @@ def train(
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn import parallel
-    from myosem_edge.learn.config import configure
-    from myosem_edge.learn.runs import train_split
-    from myosem_edge.learn.splits import DATASETS, Split
-    from myosem_edge.learn.train import TrainConfig, require_able
+    from myosem_edge.learn.corpus.splits import DATASETS, Split
+    from myosem_edge.learn.protocols.runs import train_split
+    from myosem_edge.learn.teacher import parallel
+    from myosem_edge.learn.teacher.config import configure
+    from myosem_edge.learn.teacher.train import TrainConfig, require_able
 
     one_thread()
     split = Split(family, kind, fold, held_dataset)

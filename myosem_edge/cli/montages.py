@@ -27,11 +27,11 @@ def montages(checkpoint: Path, data: Path, datasets: tuple[str, ...], out: Path 
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.checkpoint import Trained
+    from myosem_edge.learn.corpus.splits import Split
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.document import markdown
-    from myosem_edge.learn.montages import GRID, Judge, blocks, grid_sessions, judge_montages, unseen_people
-    from myosem_edge.learn.splits import Split
+    from myosem_edge.learn.montages.measurement import GRID, Judge, blocks, grid_sessions, judge_montages, unseen_people
+    from myosem_edge.learn.report.document import markdown
+    from myosem_edge.learn.teacher.checkpoint import Trained
 
     for name in datasets:
         data_set(name)

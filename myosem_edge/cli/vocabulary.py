@@ -40,11 +40,11 @@ def vocabulary(
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.paraphrases import load_paraphrase_table
     from myosem_edge.actions.table import load_table
-    from myosem_edge.learn.checkpoint import Trained
+    from myosem_edge.learn.corpus.splits import Split
     from myosem_edge.learn.datasets import data_set
-    from myosem_edge.learn.splits import Split
-    from myosem_edge.learn.vocabulary import measure_vocabulary
-    from myosem_edge.learn.vocabulary_report import to_markdown
+    from myosem_edge.learn.teacher.checkpoint import Trained
+    from myosem_edge.learn.vocabulary.measurement import measure_vocabulary
+    from myosem_edge.learn.vocabulary.tables import to_markdown
 
     one_thread()
     trained = Trained.load(checkpoint or shipped_teacher())

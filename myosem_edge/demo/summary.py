@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from myosem_edge.demo.play import Performed, Session
-from myosem_edge.learn.streams import AFTERGLOW_S
+from myosem_edge.learn.scoring.streams import AFTERGLOW_S
 from myosem_edge.runtime.grips import REST, GripMap
 
 

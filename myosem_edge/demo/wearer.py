@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from myosem_edge.actions.catalogue import load_catalogue
+from myosem_edge.learn.corpus.sessions import design_filter
 from myosem_edge.learn.datasets import myo_readings8
-from myosem_edge.learn.sessions import design_filter
 from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT
+from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT
 
 PACK = "myo_readings8"
 # People the shipped teacher was trained on: the student is distilled and its constants are measured on them.

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from myosem_edge.cli.main import main
 from myosem_edge.learn.datasets import DATASETS
-from myosem_edge.learn.rows import ROWS, missing_data
+from myosem_edge.learn.protocols.rows import ROWS, missing_data
 from tests.conftest import shared_data
 
 PACKS = os.environ.get("MYOSEM_DATA")

@@ -13,8 +13,8 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from myosem_edge.cli._training import shipped_teacher
 from myosem_edge.cli.main import main
+from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT
 from myosem_edge.learn.sample import PACK, sample_folder
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT
 
 SHIPPED = str(shipped_teacher())
 PERSON = str(sample_folder() / PACK / "p78945.npz")

@@ -15,10 +15,10 @@ from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
 from myosem_edge.export.distil import SIZES, DistilConfig, _inherit, distil, student_config
-from myosem_edge.learn.batches import AugmentConfig
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.model import Encoder, ModelConfig
-from myosem_edge.learn.train import TrainConfig, train
+from myosem_edge.learn.teacher.batches import AugmentConfig
+from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.learn.teacher.model import Encoder, ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig, train
 from tests.learn.conftest import made_up_session
 
 CONFIG = DistilConfig(

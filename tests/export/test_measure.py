@@ -21,7 +21,7 @@ from myosem_edge.export.measure import (
     int8_encode,
     operating_point,
 )
-from myosem_edge.learn.embed import embed, torch_encode
+from myosem_edge.learn.scoring.embed import embed, torch_encode
 from myosem_edge.quantize.statistics import fold_front, quantise_body
 from myosem_edge.runtime.decoder import OperatingPoint
 from tests.learn.conftest import made_up_session

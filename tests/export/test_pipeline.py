@@ -183,8 +183,8 @@ def test_a_teacher_of_places_makes_a_bundle_for_any_ring(
     import torch
 
     from myosem_edge.export.pipeline import export_bundle
-    from myosem_edge.learn import virtual
-    from myosem_edge.learn.model import Encoder
+    from myosem_edge.learn.montages import virtual
+    from myosem_edge.learn.teacher.model import Encoder
     from myosem_edge.runtime.grips import default_grips_path, load_grip_map
     from myosem_edge.signal.montage import Montage
     from tests.conftest import KEY

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from myosem_edge.actions.catalogue import load_catalogue
-from myosem_edge.learn.sessions import NO_ACTION, Clip, Session, balanced_scale, frame_samples
+from myosem_edge.learn.corpus.sessions import NO_ACTION, Clip, Session, balanced_scale, frame_samples
 from myosem_edge.signal.montage import MYO
 
 NAMES = ("rest", "wrist_flexion", "wrist_extension", "fist")

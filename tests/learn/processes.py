@@ -15,11 +15,11 @@ from torch import Tensor
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import MyosemError
-from myosem_edge.learn import parallel
-from myosem_edge.learn.batches import AugmentConfig
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.model import BatchNorm, ModelConfig
-from myosem_edge.learn.train import TrainConfig, train
+from myosem_edge.learn.teacher import parallel
+from myosem_edge.learn.teacher.batches import AugmentConfig
+from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.learn.teacher.model import BatchNorm, ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig, train
 from tests.learn.conftest import made_up_session
 
 # Five episodes: two processes have two and three of them.

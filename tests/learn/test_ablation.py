@@ -19,8 +19,10 @@ from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.cli.main import main
 from myosem_edge.errors import InputError
-from myosem_edge.learn import runs
-from myosem_edge.learn.ablation import (
+from myosem_edge.learn.corpus.sessions import Session
+from myosem_edge.learn.corpus.splits import Split
+from myosem_edge.learn.protocols import runs
+from myosem_edge.learn.protocols.ablation import (
     BASE,
     METRICS,
     Ablation,
@@ -31,11 +33,9 @@ from myosem_edge.learn.ablation import (
     to_html,
     to_markdown,
 )
-from myosem_edge.learn.config import configure
-from myosem_edge.learn.model import ModelConfig
-from myosem_edge.learn.sessions import Session
-from myosem_edge.learn.splits import Split
-from myosem_edge.learn.train import TrainConfig
+from myosem_edge.learn.teacher.config import configure
+from myosem_edge.learn.teacher.model import ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig
 from tests.learn.conftest import made_up_session
 
 SPLIT = Split("research", "user", 0)

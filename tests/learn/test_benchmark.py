@@ -17,18 +17,18 @@ import torch
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
-from myosem_edge.learn import runs
-from myosem_edge.learn.benchmark import Result, part_name, run_row, to_markdown
-from myosem_edge.learn.checkpoint import Trained
+from myosem_edge.learn.corpus.sessions import Session
+from myosem_edge.learn.corpus.splits import Split, ninapro_movements
 from myosem_edge.learn.datasets import DATASETS
-from myosem_edge.learn.evaluate import UNSEEN_ALONE, UNSEEN_AMONG_ALL
-from myosem_edge.learn.model import DescriptionProjection, ModelConfig
-from myosem_edge.learn.pooling import pooled
-from myosem_edge.learn.rows import LEAKY, ROWS, WEAK
-from myosem_edge.learn.runs import CHECKPOINT, held_texts, train_split, without
-from myosem_edge.learn.sessions import Session
-from myosem_edge.learn.splits import Split, ninapro_movements
-from myosem_edge.learn.train import TrainConfig
+from myosem_edge.learn.protocols import runs
+from myosem_edge.learn.protocols.benchmark import Result, part_name, run_row, to_markdown
+from myosem_edge.learn.protocols.rows import LEAKY, ROWS, WEAK
+from myosem_edge.learn.protocols.runs import CHECKPOINT, held_texts, train_split, without
+from myosem_edge.learn.scoring.evaluate import UNSEEN_ALONE, UNSEEN_AMONG_ALL
+from myosem_edge.learn.scoring.pooling import pooled
+from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.learn.teacher.model import DescriptionProjection, ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig
 from myosem_edge.signal.montage import Montage
 from tests.learn.conftest import made_up_session
 

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn.config import configure
-from myosem_edge.learn.train import TrainConfig
+from myosem_edge.learn.teacher.config import configure
+from myosem_edge.learn.teacher.train import TrainConfig
 
 
 def test_values_reach_their_field_with_its_type() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from myosem_edge.learn.cues import (
+from myosem_edge.learn.corpus.cues import (
     LEAVING_S,
     RELAXED_S,
     SETTLED_S,

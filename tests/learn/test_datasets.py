@@ -11,6 +11,8 @@ import pytest
 
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.errors import InputError
+from myosem_edge.learn.corpus.sessions import ANONYMOUS, NO_ACTION, sessions_of
+from myosem_edge.learn.corpus.splits import DATASETS as FAMILIES
 from myosem_edge.learn.datasets import (
     DATASETS,
     data_set,
@@ -20,8 +22,6 @@ from myosem_edge.learn.datasets import (
     myo_readings8,
     unibo_inail4,
 )
-from myosem_edge.learn.sessions import ANONYMOUS, NO_ACTION, sessions_of
-from myosem_edge.learn.splits import DATASETS as FAMILIES
 from tests.conftest import shared_data
 
 Arrays = dict[str, np.ndarray]

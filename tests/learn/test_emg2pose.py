@@ -13,9 +13,9 @@ h5py = pytest.importorskip("h5py", reason="the [train] extra is not installed")
 
 from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
 from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.learn.corpus.folders import load_sessions  # noqa: E402
+from myosem_edge.learn.corpus.sessions import NO_ACTION  # noqa: E402
 from myosem_edge.learn.datasets import data_set, emg2pose  # noqa: E402
-from myosem_edge.learn.folders import load_sessions  # noqa: E402
-from myosem_edge.learn.sessions import NO_ACTION  # noqa: E402
 
 ROW = np.dtype([("time", "<f8"), ("joint_angles", "<f8", (20,)), ("emg", "<f4", (16,))])
 Row = dict[str, Any]

@@ -17,11 +17,13 @@ from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.calibration.enrol import enrol_encoded
 from myosem_edge.errors import InputError
-from myosem_edge.learn import fewshot
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.days import KEPT, KEPT_TURNED, across_days
-from myosem_edge.learn.days import ROWS as DAY_ROWS
-from myosem_edge.learn.embed import (
+from myosem_edge.learn.corpus.sessions import NO_ACTION, Session
+from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT, Split
+from myosem_edge.learn.report.pages import to_markdown
+from myosem_edge.learn.scoring import fewshot
+from myosem_edge.learn.scoring.days import KEPT, KEPT_TURNED, across_days
+from myosem_edge.learn.scoring.days import ROWS as DAY_ROWS
+from myosem_edge.learn.scoring.embed import (
     SETTLE_FRAMES,
     Embedded,
     embed,
@@ -30,14 +32,20 @@ from myosem_edge.learn.embed import (
     worn_scale,
     worn_shift,
 )
-from myosem_edge.learn.evaluate import FOREIGN_SCALE, PLACEMENTS, RETRIEVERS, STRICT_PLACEMENTS, evaluate
-from myosem_edge.learn.evaluation import Evaluation
-from myosem_edge.learn.fewshot import BASELINES, BUDGETS, HEADS, ONE_SECOND_FRAMES, TEST_AFTER, budget_rows, few_shot
-from myosem_edge.learn.model import ModelConfig
-from myosem_edge.learn.report import to_markdown
-from myosem_edge.learn.sessions import NO_ACTION, Session
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
-from myosem_edge.learn.train import TrainConfig, train
+from myosem_edge.learn.scoring.evaluate import FOREIGN_SCALE, PLACEMENTS, RETRIEVERS, STRICT_PLACEMENTS, evaluate
+from myosem_edge.learn.scoring.evaluation import Evaluation
+from myosem_edge.learn.scoring.fewshot import (
+    BASELINES,
+    BUDGETS,
+    HEADS,
+    ONE_SECOND_FRAMES,
+    TEST_AFTER,
+    budget_rows,
+    few_shot,
+)
+from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.learn.teacher.model import ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig, train
 from tests.learn.conftest import NAMES, made_up_session
 
 CATALOGUE = load_catalogue()

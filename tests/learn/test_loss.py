@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 import torch
 import torch.nn.functional as F
 
-from myosem_edge.learn.loss import EpisodicRidge, contrastive_loss
+from myosem_edge.learn.teacher.loss import EpisodicRidge, contrastive_loss
 
 
 def unit(*shape, seed=0):

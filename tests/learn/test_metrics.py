@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myosem_edge.learn.metrics import (
+from myosem_edge.learn.scoring.metrics import (
     balanced,
     emg_to_text,
     error_ratio,

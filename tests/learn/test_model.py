@@ -7,7 +7,14 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 import torch
 
-from myosem_edge.learn.model import DescriptionProjection, Encoder, ModelConfig, spoken, weigh_views, within_metric
+from myosem_edge.learn.teacher.model import (
+    DescriptionProjection,
+    Encoder,
+    ModelConfig,
+    spoken,
+    weigh_views,
+    within_metric,
+)
 
 CONFIGS = {
     "default": ModelConfig(width=32, mixtures=8, filters=3),

@@ -15,13 +15,9 @@ import torch
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
-from myosem_edge.learn import virtual
-from myosem_edge.learn.batches import AugmentConfig
-from myosem_edge.learn.document import markdown
-from myosem_edge.learn.embed import torch_encode
-from myosem_edge.learn.fewshot import HEAD, few_shot
-from myosem_edge.learn.model import ModelConfig
-from myosem_edge.learn.montages import (
+from myosem_edge.learn.corpus.splits import Split
+from myosem_edge.learn.montages import virtual
+from myosem_edge.learn.montages.measurement import (
     Judge,
     Way,
     blocks,
@@ -35,8 +31,12 @@ from myosem_edge.learn.montages import (
     settled,
     unseen_people,
 )
-from myosem_edge.learn.splits import Split
-from myosem_edge.learn.train import TrainConfig, train
+from myosem_edge.learn.report.document import markdown
+from myosem_edge.learn.scoring.embed import torch_encode
+from myosem_edge.learn.scoring.fewshot import HEAD, few_shot
+from myosem_edge.learn.teacher.batches import AugmentConfig
+from myosem_edge.learn.teacher.model import ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig, train
 from myosem_edge.signal.montage import RecordedMontage, electrode_positions
 from tests.learn.conftest import made_up_session
 

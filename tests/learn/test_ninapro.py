@@ -13,10 +13,10 @@ from scipy.io import savemat  # noqa: E402
 
 from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
 from myosem_edge.errors import InputError  # noqa: E402
+from myosem_edge.learn.corpus.folders import load_sessions  # noqa: E402
+from myosem_edge.learn.corpus.sessions import ANONYMOUS, NO_ACTION, sessions_of  # noqa: E402
 from myosem_edge.learn.datasets import DATASETS, data_set  # noqa: E402
 from myosem_edge.learn.datasets.recording import LOOK_BACK_S, Recording, following_repetition  # noqa: E402
-from myosem_edge.learn.folders import load_sessions  # noqa: E402
-from myosem_edge.learn.sessions import ANONYMOUS, NO_ACTION, sessions_of  # noqa: E402
 
 NAMES = ("ninapro_db1", "ninapro_db2", "ninapro_db3", "ninapro_db5", "ninapro_db6", "ninapro_db7")
 HEADER = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan  1 00:00:00 2018 HDF5 schema 1.00 ."

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn import acceleration, parallel
-from myosem_edge.learn.model import BatchNorm, Encoder
-from myosem_edge.learn.train import episode_generator
+from myosem_edge.learn.teacher import acceleration, parallel
+from myosem_edge.learn.teacher.model import BatchNorm, Encoder
+from myosem_edge.learn.teacher.train import episode_generator
 from tests.learn.processes import CONFIG, Interrupted, normalised, result, trained
 
 ROOT = Path(__file__).parents[2]
@@ -199,8 +199,8 @@ def test_where_nothing_can_be_compiled_it_is_said(tmp_path: Path) -> None:
     code = """
 import torch
 from myosem_edge.errors import InputError
-from myosem_edge.learn.acceleration import accelerated
-from myosem_edge.learn.model import Encoder, ModelConfig
+from myosem_edge.learn.teacher.acceleration import accelerated
+from myosem_edge.learn.teacher.model import Encoder, ModelConfig
 try:
     accelerated(Encoder(ModelConfig()), "fp32", "cpu", compiled=True)(torch.randn(2, 8, 130))
 except InputError as error:

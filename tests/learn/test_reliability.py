@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from myosem_edge.learn.reliability import TEMPERATURES, Bins, brier_temperature, expected_error, posterior
+from myosem_edge.learn.scoring.reliability import TEMPERATURES, Bins, brier_temperature, expected_error, posterior
 
 
 def drawn(temperature: float, count: int = 6000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -16,16 +16,16 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from matplotlib.image import imread
 
-from myosem_edge.learn import figures
-from myosem_edge.learn.document import Heading, Picture, Table, Text, html, markdown
-from myosem_edge.learn.evaluate import AS_WORN, PLACEMENTS, RETRIEVERS, SHOWN, UNSEEN_ALONE
-from myosem_edge.learn.evaluation import Evaluation, Retrieval
-from myosem_edge.learn.fewshot import BUDGETS, HEADS
-from myosem_edge.learn.landscape import Landscape
-from myosem_edge.learn.metrics import Interval
-from myosem_edge.learn.pooling import pooled
-from myosem_edge.learn.report import evaluation_blocks, to_html, to_markdown
-from myosem_edge.learn.splits import Split
+from myosem_edge.learn.corpus.splits import Split
+from myosem_edge.learn.report import figures
+from myosem_edge.learn.report.document import Heading, Picture, Table, Text, html, markdown
+from myosem_edge.learn.report.pages import evaluation_blocks, to_html, to_markdown
+from myosem_edge.learn.scoring.evaluate import AS_WORN, PLACEMENTS, RETRIEVERS, SHOWN, UNSEEN_ALONE
+from myosem_edge.learn.scoring.evaluation import Evaluation, Retrieval
+from myosem_edge.learn.scoring.fewshot import BUDGETS, HEADS
+from myosem_edge.learn.scoring.landscape import Landscape
+from myosem_edge.learn.scoring.metrics import Interval
+from myosem_edge.learn.scoring.pooling import pooled
 
 NAMES = ("rest", "wrist_flexion", "fist")
 METRICS = ("R@1", "R@5", "MRR", "text R@1", "text R@5", "text MRR", "text mAP")

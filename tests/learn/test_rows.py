@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn import rows
 from myosem_edge.learn.datasets import DATASETS
 from myosem_edge.learn.datasets.recording import DataSet
-from myosem_edge.learn.fewshot import BUDGETS
-from myosem_edge.learn.rows import ROWS, SOURCES, base_config, find_row, missing_data, require_data
+from myosem_edge.learn.protocols import rows
+from myosem_edge.learn.protocols.rows import ROWS, SOURCES, base_config, find_row, missing_data, require_data
+from myosem_edge.learn.scoring.fewshot import BUDGETS
 from myosem_edge.signal.montage import MYO
 from tests.conftest import shared_data
 

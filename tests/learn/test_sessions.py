@@ -14,11 +14,9 @@ pytest.importorskip("scipy", reason="the [train] extra is not installed")
 
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.errors import InputError
-from myosem_edge.learn.datasets.recording import Recording
-from myosem_edge.learn.folders import load_sessions
-from myosem_edge.learn.resample import resample
-from myosem_edge.learn.sample import sample_folder
-from myosem_edge.learn.sessions import (
+from myosem_edge.learn.corpus.folders import load_sessions
+from myosem_edge.learn.corpus.resample import resample
+from myosem_edge.learn.corpus.sessions import (
     ANONYMOUS,
     NO_ACTION,
     balanced_scale,
@@ -26,6 +24,8 @@ from myosem_edge.learn.sessions import (
     require_trainable,
     sessions_of,
 )
+from myosem_edge.learn.datasets.recording import Recording
+from myosem_edge.learn.sample import sample_folder
 from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.montage import MYO, RecordedMontage, ring_order
 

@@ -16,10 +16,10 @@ from myosem_edge.actions.table import load_table
 from myosem_edge.cli._training import shipped_teacher
 from myosem_edge.errors import InputError
 from myosem_edge.export.measure import cost
+from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT, Split
 from myosem_edge.learn.datasets import DATASETS
-from myosem_edge.learn.embed import torch_encode
 from myosem_edge.learn.sample import DISTIL, JUDGES, PACK, PLAY, make_sample, sample_folder, sample_roles
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
+from myosem_edge.learn.scoring.embed import torch_encode
 from tests.conftest import shared_data
 
 EXPECTED = tomllib.loads((Path(__file__).parent / "expected_metrics.toml").read_text())

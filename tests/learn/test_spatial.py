@@ -12,8 +12,8 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 import torch
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn.model import Encoder, ModelConfig
-from myosem_edge.learn.spatial import basis, ring_positions
+from myosem_edge.learn.teacher.model import Encoder, ModelConfig
+from myosem_edge.learn.teacher.spatial import basis, ring_positions
 from myosem_edge.quantize.statistics import fold_front
 from myosem_edge.signal.front import FrontState, step_front
 from myosem_edge.signal.montage import RecordedMontage, electrode_positions

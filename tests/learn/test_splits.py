@@ -11,9 +11,8 @@ pytest.importorskip("scipy", reason="the [train] extra is not installed")
 
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.errors import InputError
-from myosem_edge.learn.datasets import data_set
-from myosem_edge.learn.sessions import NO_ACTION, Session
-from myosem_edge.learn.splits import (
+from myosem_edge.learn.corpus.sessions import NO_ACTION, Session
+from myosem_edge.learn.corpus.splits import (
     BLOCK_FRAMES,
     CLASS_FOLDS,
     DATASETS,
@@ -27,6 +26,7 @@ from myosem_edge.learn.splits import (
     judged_blocks,
     ninapro_movements,
 )
+from myosem_edge.learn.datasets import data_set
 from tests.conftest import shared_data
 from tests.learn.conftest import made_up_session
 

@@ -18,17 +18,17 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 from myosem_edge.actions.catalogue import load_catalogue  # noqa: E402
 from myosem_edge.actions.table import load_table  # noqa: E402
 from myosem_edge.errors import InputError, RefusedError, StorageError  # noqa: E402
-from myosem_edge.learn import ingest as conversion  # noqa: E402
-from myosem_edge.learn import store as stored  # noqa: E402
-from myosem_edge.learn.batches import AugmentConfig, Sampler, find_executions  # noqa: E402
+from myosem_edge.learn.corpus import ingest as conversion  # noqa: E402
+from myosem_edge.learn.corpus import store as stored  # noqa: E402
+from myosem_edge.learn.corpus.folders import load_sessions, subjects_of  # noqa: E402
+from myosem_edge.learn.corpus.ingest import ingest, plan, require_room, write_subject  # noqa: E402
+from myosem_edge.learn.corpus.sessions import ANONYMOUS, ActionIds, Session, sessions_of  # noqa: E402
+from myosem_edge.learn.corpus.store import OPENED, OpenFiles, Store, StoredRows, read_store  # noqa: E402
 from myosem_edge.learn.datasets import DATASETS, Recording, myo_readings8  # noqa: E402
-from myosem_edge.learn.embed import embed  # noqa: E402
-from myosem_edge.learn.folders import load_sessions, subjects_of  # noqa: E402
-from myosem_edge.learn.ingest import ingest, plan, require_room, write_subject  # noqa: E402
-from myosem_edge.learn.model import ModelConfig  # noqa: E402
-from myosem_edge.learn.sessions import ANONYMOUS, ActionIds, Session, sessions_of  # noqa: E402
-from myosem_edge.learn.store import OPENED, OpenFiles, Store, StoredRows, read_store  # noqa: E402
-from myosem_edge.learn.train import TrainConfig, _digest_labels, session_map, train  # noqa: E402
+from myosem_edge.learn.scoring.embed import embed  # noqa: E402
+from myosem_edge.learn.teacher.batches import AugmentConfig, Sampler, find_executions  # noqa: E402
+from myosem_edge.learn.teacher.model import ModelConfig  # noqa: E402
+from myosem_edge.learn.teacher.train import TrainConfig, _digest_labels, session_map, train  # noqa: E402
 from myosem_edge.signal.montage import MYO  # noqa: E402
 
 PACK = "myo_readings8"

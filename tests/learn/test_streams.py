@@ -9,10 +9,10 @@ pytest.importorskip("scipy", reason="the [train] extra is not installed")
 
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.calibration.enrol import NONE
-from myosem_edge.learn import streams
 from myosem_edge.learn.datasets import myo_readings8
 from myosem_edge.learn.sample import sample_folder
-from myosem_edge.learn.streams import StreamResult, calibration_data, play_person, pool
+from myosem_edge.learn.scoring import streams
+from myosem_edge.learn.scoring.streams import StreamResult, calibration_data, play_person, pool
 from myosem_edge.runtime.gate import NEUTRAL, Command
 from myosem_edge.runtime.grips import default_grips_path, load_grip_map
 from tests.calibration import tiny_model

@@ -12,14 +12,14 @@ import torch
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
-from myosem_edge.learn import train as trainer
-from myosem_edge.learn.batches import AugmentConfig, Sampler, find_executions
-from myosem_edge.learn.checkpoint import Trained, read_tensors
-from myosem_edge.learn.config import configure
-from myosem_edge.learn.embed import embed, torch_encode
-from myosem_edge.learn.metrics import emg_to_text
-from myosem_edge.learn.model import ModelConfig
-from myosem_edge.learn.train import TrainConfig, align_sessions, train
+from myosem_edge.learn.scoring.embed import embed, torch_encode
+from myosem_edge.learn.scoring.metrics import emg_to_text
+from myosem_edge.learn.teacher import train as trainer
+from myosem_edge.learn.teacher.batches import AugmentConfig, Sampler, find_executions
+from myosem_edge.learn.teacher.checkpoint import Trained, read_tensors
+from myosem_edge.learn.teacher.config import configure
+from myosem_edge.learn.teacher.model import ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig, align_sessions, train
 from myosem_edge.signal.montage import Montage
 from tests.learn.conftest import NAMES, made_up_session
 
@@ -135,7 +135,7 @@ def test_an_interrupted_run_that_lacks_a_part_is_one_clear_error(interrupted, tm
 
     from safetensors.torch import save_file
 
-    from myosem_edge.learn.checkpoint import read_tensors
+    from myosem_edge.learn.teacher.checkpoint import read_tensors
 
     tensors, header = read_tensors(interrupted / "resume.safetensors")
     kept = {name: value for name, value in tensors.items() if not name.startswith(lack)}
@@ -150,7 +150,7 @@ def test_a_run_of_before_that_does_not_say_what_it_is_is_refused(interrupted, tm
 
     from safetensors.torch import save_file
 
-    from myosem_edge.learn.checkpoint import read_tensors
+    from myosem_edge.learn.teacher.checkpoint import read_tensors
 
     tensors, header = read_tensors(interrupted / "resume.safetensors")
     del header["run"]
@@ -198,7 +198,7 @@ def test_a_checkpoint_that_lacks_a_part_is_one_clear_error(trained, tmp_path, la
 
     from safetensors.torch import save_file
 
-    from myosem_edge.learn.checkpoint import read_tensors
+    from myosem_edge.learn.teacher.checkpoint import read_tensors
 
     path = tmp_path / "t.safetensors"
     trained.save(path)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from myosem_edge.learn.corpus.sessions import Clip, Session
 from myosem_edge.learn.datasets.recording import FREE_STREAM
-from myosem_edge.learn.sessions import Clip, Session
-from myosem_edge.learn.transitions import (
+from myosem_edge.learn.scoring.transitions import (
     SEARCH_S,
     Tally,
     _count,

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn import virtual
+from myosem_edge.learn.montages import virtual
 from myosem_edge.signal.montage import MYO, RecordedMontage, electrode_positions
 from tests.learn.conftest import made_up_session
 

@@ -17,16 +17,17 @@ from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.paraphrases import REGISTERS, load_paraphrase_table
 from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
-from myosem_edge.learn import vocabulary, vocabulary_text
-from myosem_edge.learn.checkpoint import Trained
-from myosem_edge.learn.hidden import hide_actions
-from myosem_edge.learn.model import ModelConfig
-from myosem_edge.learn.sessions import ANONYMOUS, NO_ACTION, Session
-from myosem_edge.learn.splits import SHIPPED_HELD_OUT, Split
-from myosem_edge.learn.train import TrainConfig, train
-from myosem_edge.learn.vocabulary import CATALOGUE, COMPOSED, FIVE, NAME, ONE, choose_stacking, compose
-from myosem_edge.learn.vocabulary import measure_vocabulary as measure
-from myosem_edge.learn.vocabulary_emg import (
+from myosem_edge.learn.corpus.sessions import ANONYMOUS, NO_ACTION, Session
+from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT, Split
+from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.learn.teacher.hidden import hide_actions
+from myosem_edge.learn.teacher.model import ModelConfig
+from myosem_edge.learn.teacher.train import TrainConfig, train
+from myosem_edge.learn.vocabulary import measurement as vocabulary
+from myosem_edge.learn.vocabulary import sentences as vocabulary_text
+from myosem_edge.learn.vocabulary.measurement import CATALOGUE, COMPOSED, FIVE, NAME, ONE, choose_stacking, compose
+from myosem_edge.learn.vocabulary.measurement import measure_vocabulary as measure
+from myosem_edge.learn.vocabulary.signals import (
     AS_WORN,
     PLACEMENTS,
     Worn,
@@ -39,7 +40,7 @@ from myosem_edge.learn.vocabulary_emg import (
     text_ranking,
     wear,
 )
-from myosem_edge.learn.vocabulary_report import to_markdown
+from myosem_edge.learn.vocabulary.tables import to_markdown
 from tests.learn.conftest import made_up_session
 
 CATALOGUE_OF_ACTIONS = load_catalogue()

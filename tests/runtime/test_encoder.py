@@ -14,8 +14,8 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from myosem_edge.errors import BundleError, InputError
 from myosem_edge.learn.datasets import myo_readings8
-from myosem_edge.learn.embed import torch_encode
 from myosem_edge.learn.sample import PACK, sample_folder
+from myosem_edge.learn.scoring.embed import torch_encode
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import BACKENDS, Encoded, Fit, StreamingEncoder, make_body
 from myosem_edge.signal.front import FrontState, step_front

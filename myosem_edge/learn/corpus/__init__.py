@@ -1,0 +1,1 @@
+"""Recordings as sessions of labelled clips: converted, resampled, cues mended, split into trained on and judged."""

@@ -1,0 +1,1 @@
+"""Other montages made of recorded ones, and what a checkpoint is worth on them."""

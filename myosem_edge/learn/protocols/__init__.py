@@ -1,0 +1,1 @@
+"""What is run under one name: the rows of the benchmark and the grid of an ablation."""

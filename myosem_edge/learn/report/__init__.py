@@ -1,0 +1,1 @@
+"""Scores as tables, figures and one page that opens without a network."""
