@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-SEED = click.IntRange(0, 2**63 - 1)  # what both torch and numpy take
+LARGEST_SEED = 2**63 - 1  # what both torch and numpy take
+SEED = click.IntRange(0, LARGEST_SEED)
 
 
 class FiniteRange(click.FloatRange):

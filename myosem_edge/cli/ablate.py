@@ -9,7 +9,8 @@ import click
 
 from myosem_edge.cli._output import json_option, print_json
 from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device, read_sessions
-from myosem_edge.cli._types import SEED
+from myosem_edge.cli._types import LARGEST_SEED, SEED
+from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 
 
@@ -61,6 +62,7 @@ def ablate(
     """
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.actions.table import load_table
+    from myosem_edge.learn.corpus.folders import subjects_of
     from myosem_edge.learn.corpus.splits import Split
     from myosem_edge.learn.protocols.ablation import default_grid, read_grid, run_grid, to_html, to_markdown
     from myosem_edge.learn.teacher.config import configure
@@ -70,11 +72,15 @@ def ablate(
     config = configure(TrainConfig(seed=seed), settings)
     cells = read_grid(grid or default_grid(), config)
     numbers = tuple(range(seed, seed + seeds))
+    if numbers[-1] > LARGEST_SEED:
+        raise InputError("no such seed", where="--seeds", found=numbers[-1], expected=f"at most {LARGEST_SEED}")
+    people = {name: len(subjects_of(data, name)) for name in split.datasets}
     if dry_run:
         print_json(
             {
                 "split": split.to_dict(),
                 "seeds": numbers,
+                "people": people,
                 "config": config.to_dict(),
                 "cells": [vars(cell) for cell in cells],
                 "out": str(out),

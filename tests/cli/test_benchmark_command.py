@@ -12,7 +12,9 @@ from click.testing import CliRunner
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from myosem_edge.cli.main import main
+from myosem_edge.learn.corpus.splits import DATASETS as DATASETS_OF
 from myosem_edge.learn.datasets import DATASETS
+from myosem_edge.learn.protocols.ablation import BASE
 from myosem_edge.learn.protocols.rows import ROWS, missing_data
 from tests.conftest import shared_data
 
@@ -117,6 +119,37 @@ def test_a_grid_is_one_command(data: Path, tmp_path: Path) -> None:
     assert "2/2 no-gate-seed0: train: 2/2" in err and "| no gate | model.activation_aware=false |" in out
     assert (folder / "ablation.md").read_text().strip() == out.strip()
     assert list(json.loads((folder / "ablation.json").read_text())["figures"]) == ["base", "no gate"]
+
+
+def test_a_dry_run_shows_the_cells(data: Path, tmp_path: Path) -> None:
+    options = ("--data", data, "--out", tmp_path / "o", "--dry-run", "--seeds", 2, "--seed", 5)
+    code, out, err = run(*options, command="ablate")
+    assert (code, err) == (0, "") and not (tmp_path / "o").exists()
+    shown = json.loads(out)
+    assert shown["seeds"] == [5, 6] and shown["cells"][0]["name"] == BASE
+    assert shown["people"].keys() == set(DATASETS_OF["research"]) and min(shown["people"].values()) > 0
+
+
+def test_a_dry_run_without_data_says_so(tmp_path: Path) -> None:
+    code, out, err = run("--data", tmp_path, "--out", tmp_path, "--dry-run", command="ablate")
+    assert (code, out) == (3, "") and str(tmp_path) in err and "myo_readings8" in err
+
+
+@pytest.mark.parametrize(
+    "settings, more, message",
+    [
+        ("steps=3", ("--set", "steps=3"), "change nothing"),
+        ("seed=1", (), "the same seeds"),
+        ("steps=3", ("--seed", 2**63 - 1, "--seeds", 2), "no such seed"),
+    ],
+)
+def test_a_grid_that_compares_nothing_is_refused(
+    data: Path, tmp_path: Path, settings: str, more: tuple[object, ...], message: str
+) -> None:
+    (tmp_path / "grid.toml").write_text(f"[[cells]]\nname = 'short'\nsettings = ['{settings}']")
+    options = ("--data", data, "--out", tmp_path / "o", "--grid", tmp_path / "grid.toml", "--dry-run", *more)
+    code, out, err = run(*options, command="ablate")
+    assert (code, out) == (3, "") and message in err
 
 
 @pytest.mark.training

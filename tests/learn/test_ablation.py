@@ -13,11 +13,9 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 import torch
-from click.testing import CliRunner
 
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.actions.table import load_table
-from myosem_edge.cli.main import main
 from myosem_edge.errors import InputError
 from myosem_edge.learn.corpus.sessions import Session
 from myosem_edge.learn.corpus.splits import Split
@@ -169,21 +167,3 @@ def test_without_calibration_only_retrieval_is_compared(tmp_path: Path) -> None:
     row = next(line for line in to_markdown(result).splitlines() if line.startswith("| No gate |"))
     assert row.endswith("| - | - |")
     assert to_html(result).count("data:image/png") == 2
-
-
-def command(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, ["ablate", *(str(a) for a in arguments)])
-    return result.exit_code, result.stdout, result.stderr
-
-
-def test_a_dry_run_shows_the_cells(tmp_path: Path) -> None:
-    code, out, err = command("--data", tmp_path, "--out", tmp_path / "o", "--dry-run", "--seeds", 2, "--seed", 5)
-    assert (code, err) == (0, "") and not (tmp_path / "o").exists()
-    shown = json.loads(out)
-    assert shown["seeds"] == [5, 6] and shown["cells"][0]["name"] == BASE
-
-
-def test_a_setting_for_all_cells_must_leave_them_different(tmp_path: Path) -> None:
-    grid = write(tmp_path, "[[cells]]\nname = 'short'\nsettings = ['steps=3']")
-    code, out, err = command("--data", tmp_path, "--out", tmp_path, "--grid", grid, "--set", "steps=3", "--dry-run")
-    assert (code, out) == (3, "") and "change nothing" in err

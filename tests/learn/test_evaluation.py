@@ -382,6 +382,8 @@ def test_one_data_set_can_be_judged_alone(trained: Trained) -> None:
     assert [r.dataset for r in both.retrieval] == ["myo_cotelallard7", "myo_readings8"]
     assert [r.dataset for r in one.retrieval] == ["myo_readings8"]
     assert one.retrieval[0].values == both.retrieval[1].values
+    with pytest.raises(InputError, match=r"keeps nothing of myo_kanoga22 apart.*myo_cotelallard7, myo_readings8"):
+        evaluate(trained, SPLIT, [*people(), other], CATALOGUE, load_table(), budgets=(), datasets=["myo_kanoga22"])
 
 
 def test_a_judged_person_who_was_trained_on_is_refused(trained: Trained) -> None:

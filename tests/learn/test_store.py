@@ -433,6 +433,9 @@ def test_too_little_space_is_said_before_the_work(raw: Path, tmp_path: Path, mon
 def test_a_place_that_cannot_be_written_is_one_clear_error(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         write_subject(tmp_path / "absent" / "p1.h5", recordings(1), MYO, None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file: cannot be written"):
+        require_room(tmp_path / "file" / "stores", plan(raw, [PACK]))
     (tmp_path / PACK).write_text("a file where a folder should be")
     with pytest.raises(StorageError, match="cannot be written"):
         ingest(tmp_path, plan(raw, [PACK]), raw)

@@ -195,9 +195,13 @@ def require_room(out: Path, jobs: Sequence[Job]) -> tuple[int, int]:
     """Bytes needed and bytes free where the store will be; what is already there and may be replaced counts as free.
 
     Raises:
-        StorageError: too little space.
+        StorageError: too little space, or nothing may be written there.
     """
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise StorageError(
+            "cannot be written to", where=place, todo="Choose a folder of your own with --out, and give it to --data"
+        )
     old = sum(path.stat().st_size for job in jobs if (path := subject_path(out / job.dataset, job.subject)).exists())
     needed, free = sum(job.needed for job in jobs), shutil.disk_usage(place).free + old
     if needed > free:

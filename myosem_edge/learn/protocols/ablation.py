@@ -106,7 +106,10 @@ def read_grid(path: Path, base: TrainConfig) -> tuple[Cell, ...]:
         cell = Cell(name, tuple(settings), why)
         if not cell.folder or cell.folder in {other.folder for other in cells}:
             raise InputError("a cell needs a name of its own", where=where, found=repr(name))
-        if configure(base, cell.settings) == base:
+        tried = configure(base, cell.settings)
+        if tried.seed != base.seed:
+            raise InputError("every cell is trained on the same seeds", where=where, todo="Use --seed and --seeds")
+        if tried == base:
             raise InputError("the settings of a cell change nothing", where=where, found=", ".join(settings))
         cells.append(cell)
     return tuple(cells)

@@ -90,6 +90,13 @@ def evaluate(
     training = _labelled(split.training(sessions, catalogue))
     judged = _labelled(split.judged(sessions, catalogue))
     if datasets:
+        known = sorted({session.dataset for session in judged})
+        if foreign := [name for name in datasets if name not in known]:
+            raise InputError(
+                f"this split keeps nothing of {foreign[0]} apart",
+                expected=f"one of: {', '.join(known)}" if known else None,
+                todo="Leave --dataset out to judge everything that the checkpoint was not trained on",
+            )
         judged = [session for session in judged if session.dataset in datasets]
     if not training or not judged:
         raise InputError(
