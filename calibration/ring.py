@@ -1,16 +1,22 @@
 """How an armband sits: the rotation that brings a worn ring to the canonical one.
 
 Ring rotation is the first-order nuisance of armbands. Each action leaves a pattern of log amplitude around the arm; the
-rotation is the one whose patterns agree best with the population's, given a few labelled seconds.
+rotation is the one whose patterns agree best with the population's, given a few labelled seconds. Without any label it
+is the one at which the descriptions tell most about the signal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from myosem_edge.runtime.discriminant import log_softmax
 from myosem_edge.signal.montage import ring_order
+
+# Chosen on development people. The prior matters: without it bands that sit well are turned.
+INFORMATION_TEMPERATURE = 0.1  # of cosines
+PLACEMENT_PRIOR = 0.03  # nats an electrode of rotation must bring
 
 
 def activity_map(energy: np.ndarray, actions: np.ndarray) -> dict[int, np.ndarray]:
@@ -43,6 +49,29 @@ def best_shift(
     scores = scores - prior * distance
     order = np.argsort(scores)[::-1]
     return int(order[0]), float(scores[order[0]] - scores[order[1]])
+
+
+def information(cosines: np.ndarray) -> float:
+    """Mutual information, in nats, of hops and descriptions, from cosines (hops, descriptions).
+
+    High where each hop is sure of its description and the hops differ in it (Bridle, Heading and MacKay 1991).
+    """
+    logs = log_softmax(cosines / INFORMATION_TEMPERATURE)
+    shares = np.exp(logs)
+    mean = shares.mean(axis=0)
+    return float((shares * logs).sum(axis=1).mean() - (mean * np.log(mean + 1e-12)).sum())
+
+
+def unlabelled_shift(cosines_at: Callable[[int], np.ndarray], size: int, prior: float = PLACEMENT_PRIOR) -> int:
+    """Electrodes to rotate, as in `best_shift`, from minutes of varied movement without a label.
+
+    `cosines_at(shift)` (hops, descriptions) is what an encoder that was trained on aligned rings makes of them; `size`
+    electrodes in a ring, 0 without one.
+    """
+    if size == 0:
+        return 0
+    scores = [information(cosines_at(s)) - prior * min(s, size - s) for s in range(size)]
+    return int(np.argmax(scores))
 
 
 def align_rings(

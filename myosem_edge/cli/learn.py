@@ -158,6 +158,12 @@ def _plot_history(history: Sequence[dict[str, float]], path: Path) -> None:
 )
 @click.option("--action", help="Find where this catalogue action occurs.")
 @click.option("--text", help="Find where this free text occurs (needs the [text] extra).")
+@click.option(
+    "--find-ring",
+    is_flag=True,
+    help="Find how the band was turned from all recordings together: one person, one wearing, a minute of varied "
+    "movement or more. Otherwise it is taken to sit as the maker shows.",
+)
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--backend", type=click.Choice(["onnxruntime", "reference"]), default="onnxruntime", show_default=True)
 @json_option
@@ -166,6 +172,7 @@ def query(
     recordings: tuple[Path, ...],
     action: str | None,
     text: str | None,
+    find_ring: bool,
     top: int,
     backend: str,
     as_json: bool,
@@ -176,7 +183,7 @@ def query(
     recordings that fit it best.
     """
     from myosem_edge.bundle import bundle_from
-    from myosem_edge.learn.query import find_descriptions, find_stretches, free_text_prototype, read_streams
+    from myosem_edge.learn import query as search
     from myosem_edge.runtime.decoder import Model, describe_gallery
 
     if action and text:
@@ -184,9 +191,18 @@ def query(
     opened = bundle_from(bundle)
     model = Model.from_bundle(opened)
     names = describe_gallery(opened)
-    streams = [stream for path in recordings for stream in read_streams(path, model.front.channels, model.rate_hz)]
+    streams = [
+        stream for path in recordings for stream in search.read_streams(path, model.front.channels, model.rate_hz)
+    ]
+    if find_ring and opened.manifest.montage.turning_rings != 1:
+        raise InputError("there is no ring to be found", where="--find-ring", found=opened.manifest.montage.layout)
+    shift = search.find_ring(model, streams, backend) if find_ring else 0
+    if find_ring:
+        click.echo(
+            f"The band sits {shift} of {model.front.channels} electrodes on from where the maker shows.", err=True
+        )
     if text:
-        prototype = free_text_prototype(opened, text)
+        prototype = search.free_text_prototype(opened, text)
     elif action:
         if action not in names:
             import difflib
@@ -196,9 +212,9 @@ def query(
                 f"'{action}' is not in this bundle",
                 todo=f"Did you mean '{near[0]}'?" if near else "See: myosem-edge actions list",
             )
-        prototype = free_text_prototype(opened, None, action)
+        prototype = search.free_text_prototype(opened, None, action)
     else:
-        found = [(s.name, find_descriptions(model, s, backend, top)) for s in streams]
+        found = [(s.name, search.find_descriptions(model, s, backend, top, shift)) for s in streams]
         if as_json:
             print_json([{"recording": recording, "nearest": nearest} for recording, nearest in found])
             return
@@ -206,7 +222,7 @@ def query(
             click.echo(recording)
             click.echo(table([(f"{c:.3f}", a, names[a]) for a, c in nearest], ("cosine", "action", "description")))
         return
-    stretches = find_stretches(model, streams, prototype, backend, top)
+    stretches = search.find_stretches(model, streams, prototype, backend, top, shift)
     if as_json:
         print_json([s.to_dict() for s in stretches])
         return

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 
 from myosem_edge.bundle import Bundle
+from myosem_edge.calibration.ring import unlabelled_shift
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays
 from myosem_edge.learn.datasets.recording import require_borders
@@ -64,17 +65,27 @@ def read_streams(path: Path, channels: int, rate_hz: float) -> Iterator[Stream]:
             yield Stream(f"{path.stem}[{i}]", emg[a:b], None if labels is None else labels[a:b])
 
 
-def embeddings(model: Model, stream: Stream, backend: str) -> np.ndarray:
-    """Unit z (hops, embedding); the input scale is the recording's own level, the ring as worn."""
+def embeddings(model: Model, stream: Stream, backend: str, shift: int = 0) -> np.ndarray:
+    """Unit z (hops, embedding); the input scale is the recording's own level, the ring turned by `shift`."""
     samples = stream.samples.astype(np.float64)
     level = np.sqrt(np.square(model.filter.whole(samples)).mean(axis=0))
-    fit = Fit(False, 0, np.maximum(level, 0.1 * level.mean() + 1e-9))
+    fit = Fit(False, shift, np.maximum(level, 0.1 * level.mean() + 1e-9))
     return model.encoder(fit, backend).whole(samples).z
 
 
-def find_descriptions(model: Model, stream: Stream, backend: str, top: int) -> list[tuple[str, float]]:
+def find_ring(model: Model, streams: Sequence[Stream], backend: str) -> int:
+    """How a band that is one ring was turned in all these recordings, without labels: electrodes, as in `Fit`."""
+    learnt = model.gallery.prototypes[model.gallery.rows(sorted(model.gallery.learnt.intersection(model.gallery.ids)))]
+
+    def cosines_at(shift: int) -> np.ndarray:
+        return np.concatenate([embeddings(model, stream, backend, shift) for stream in streams]) @ learnt.T
+
+    return unlabelled_shift(cosines_at, model.front.channels)
+
+
+def find_descriptions(model: Model, stream: Stream, backend: str, top: int, shift: int = 0) -> list[tuple[str, float]]:
     """The descriptions nearest to the mean embedding of the recording's louder half: rest tells nothing."""
-    z = embeddings(model, stream, backend)
+    z = embeddings(model, stream, backend, shift)
     size = model.filter.frame_samples
     power = np.square(model.filter.whole(stream.samples.astype(np.float64))).mean(axis=1)
     power = power.reshape(-1, size).mean(axis=1)[: len(z)]
@@ -84,14 +95,15 @@ def find_descriptions(model: Model, stream: Stream, backend: str, top: int) -> l
 
 
 def find_stretches(
-    model: Model, streams: Sequence[Stream], prototype: np.ndarray, backend: str, top: int
+    model: Model, streams: Sequence[Stream], prototype: np.ndarray, backend: str, top: int, shift: int = 0
 ) -> list[Stretch]:
     """The stretches of at least a second with the highest mean cosine, best first, never overlapping."""
     hop_s = model.hop_s
     length = round(STRETCH_S / hop_s)
     found = []
     for stream in streams:
-        cosine = np.convolve(embeddings(model, stream, backend) @ prototype, np.ones(SMOOTH_HOPS) / SMOOTH_HOPS, "same")
+        cosine = embeddings(model, stream, backend, shift) @ prototype
+        cosine = np.convolve(cosine, np.ones(SMOOTH_HOPS) / SMOOTH_HOPS, "same")
         mean = np.convolve(cosine, np.ones(length) / length, "valid")
         while len(mean) and mean.max() > -1.0:
             begin = int(mean.argmax())

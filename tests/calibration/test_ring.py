@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myosem_edge.calibration.ring import activity_map, align_rings, best_shift
+from myosem_edge.calibration.ring import (
+    PLACEMENT_PRIOR,
+    activity_map,
+    align_rings,
+    best_shift,
+    information,
+    unlabelled_shift,
+)
 from myosem_edge.signal.montage import ring_order
 
 CHANNELS = 8
@@ -97,3 +104,26 @@ def test_electrodes_with_places_of_their_own_do_not_turn() -> None:
     maps = templates(1)
     assert best_shift(worn_at(3, maps), maps, rings=0) == (0, 0.0)
     assert align_rings([worn_at(3, maps), maps], rings=0)[0] == [0, 0]
+
+
+def test_information_is_nothing_for_one_answer_and_most_for_sure_and_different_ones() -> None:
+    sure = np.eye(4)[np.arange(40) % 4]
+    assert information(np.zeros((40, 4))) == pytest.approx(0.0, abs=1e-9)
+    assert information(np.eye(4)[np.zeros(40, dtype=int)]) == pytest.approx(0.0, abs=1e-9)  # sure, and always the same
+    assert 0.9 * np.log(4) < information(sure) <= np.log(4)
+
+
+@pytest.mark.parametrize("k", range(CHANNELS))
+def test_a_turned_ring_is_found_without_a_label(k: int) -> None:
+    descriptions = np.eye(CHANNELS)[:4]
+    hops = np.roll(descriptions[np.arange(64) % 4], k, axis=1)
+    assert unlabelled_shift(lambda s: np.roll(hops, -s, axis=1) @ descriptions.T, CHANNELS) == k
+
+
+def test_what_hardly_tells_more_does_not_turn_the_ring() -> None:
+    weak, strong = np.eye(4)[np.arange(40) % 4] * 0.2, np.eye(4)[np.arange(40) % 4]
+    gain = information(weak * 1.02) - information(weak)
+    assert 0 < gain < PLACEMENT_PRIOR
+    assert unlabelled_shift(lambda s: weak * (1.02 if s == 1 else 1.0), CHANNELS) == 0
+    assert unlabelled_shift(lambda s: strong if s == 5 else weak, CHANNELS) == 5
+    assert unlabelled_shift(lambda s: strong, 0) == 0

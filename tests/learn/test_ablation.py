@@ -163,7 +163,7 @@ def test_without_calibration_only_retrieval_is_compared(tmp_path: Path) -> None:
     result = run_grid(
         CELLS[:2], Split("research", "class", 1), people(), TINY, load_catalogue(), load_table(), out=tmp_path
     )
-    assert list(result.figures[BASE]) == list(METRICS[:2])
+    assert list(result.figures[BASE]) == list(METRICS[:3])
     row = next(line for line in to_markdown(result).splitlines() if line.startswith("| No gate |"))
     assert row.endswith("| - | - |")
-    assert to_html(result).count("data:image/png") == 2
+    assert to_html(result).count("data:image/png") == 3

@@ -108,7 +108,7 @@ def test_nothing_is_fetched_and_nothing_is_run() -> None:
 
 def test_every_picture_has_words_and_can_be_read() -> None:
     images = [attributes for tag, attributes in Page(to_html(evaluation(["a", "b"]))).tags if tag == "img"]
-    assert len(images) == 2 + 1 + 1 + 1 + 1  # matrices, bars, budgets, map, reliability
+    assert len(images) == 3 + 1 + 1 + 1 + 1  # matrices, bars, budgets, map, reliability
     for each in images:
         assert each["alt"]
         pixels = imread(io.BytesIO(base64.b64decode((each["src"] or "").partition(",")[2])))

@@ -97,11 +97,11 @@ def with_montage(**changes: object) -> DataSet:
 
 def test_the_encoder_fits_the_electrodes(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = base_config(ROWS["pack-user"], seed=5)
-    assert (ring.seed, ring.model.channels, ring.model.frame_samples, ring.augment.ring_jitter) == (5, 8, 5, 1)
+    assert (ring.seed, ring.model.channels, ring.model.frame_samples, ring.augment.ring_jitter) == (5, 8, 5, 0)
     monkeypatch.setitem(DATASETS, "ninapro_db2", with_montage(channels=12, rate_hz=2000.0, layout="sites"))
     sites = base_config(ROWS["np-user"])
     assert (sites.model.channels, sites.model.frame_samples) == (12, 50)
-    assert (sites.augment.ring_jitter, sites.augment.mixing) == (0, 0.0)  # no neighbours, so nothing turns
+    assert (ring.augment.mixing > 0, sites.augment.mixing) == (True, 0.0)  # no neighbours, so nothing turns
 
 
 def test_data_sets_with_different_electrodes_are_not_mixed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from myosem_edge.learn.corpus.splits import Split
 from myosem_edge.learn.protocols.runs import Bar, train_and_judge
 from myosem_edge.learn.report import figures
 from myosem_edge.learn.report.document import Block, Heading, Picture, Table, Text, html, markdown
-from myosem_edge.learn.scoring.evaluate import AS_WORN, RETRIEVERS, RING_KNOWN
+from myosem_edge.learn.scoring.evaluate import AS_WORN, RETRIEVERS, RING_FOUND, RING_KNOWN
 from myosem_edge.learn.scoring.evaluation import Evaluation, People, Retrieval
 from myosem_edge.learn.scoring.metrics import Interval, merged_values, over_people, paired
 from myosem_edge.learn.teacher.config import configure
@@ -28,7 +28,7 @@ from myosem_edge.learn.teacher.train import TrainConfig
 
 BASE = "base"
 BUDGETS = ("1 s", "1")
-METRICS = ("R@1, as worn", "R@1, ring known", "calibrated, 1 s", "calibrated, 1 repetition")
+METRICS = ("R@1, as worn", "R@1, ring found", "R@1, ring known", "calibrated, 1 s", "calibrated, 1 repetition")
 _KEYS = {"name", "settings", "why"}
 
 
@@ -158,17 +158,17 @@ def run_grid(
 
 
 def figures_of(e: Evaluation) -> dict[str, People]:
-    """The four figures of a cell over the people of all judged data sets, each in what their data set shows."""
+    """The figures of a cell over the people of all judged data sets, each in what their data set shows."""
     results: dict[str, People] = {metric: {} for metric in METRICS}
     first: dict[str, Retrieval] = {}
     for r in e.retrieval:
         first.setdefault(r.dataset, r)
     for r in first.values():
-        for metric, placement in zip(METRICS, (AS_WORN, RING_KNOWN), strict=False):
+        for metric, placement in zip(METRICS, (AS_WORN, RING_FOUND, RING_KNOWN), strict=False):
             if placement in r.values:
                 results[metric] |= r.values[placement][RETRIEVERS[0]]["window"]["R@1"]
     for budgets in e.few_shot.values():
-        for metric, budget in zip(METRICS[2:], BUDGETS, strict=True):
+        for metric, budget in zip(METRICS[3:], BUDGETS, strict=True):
             if budget in budgets:
                 results[metric] |= budgets[budget]["window"]["calibrated head"]
     return {metric: people for metric, people in results.items() if people}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from myosem_edge.learn.report.document import Table
-from myosem_edge.learn.scoring.evaluate import AS_WORN, RETRIEVERS, RING_KNOWN
+from myosem_edge.learn.scoring.evaluate import AS_WORN, RETRIEVERS, RING_FOUND, RING_KNOWN
 from myosem_edge.learn.scoring.evaluation import Evaluation, People, Retrieval
 from myosem_edge.learn.scoring.fewshot import HEADS
 from myosem_edge.learn.scoring.metrics import Interval, error_ratio, over_people, paired
@@ -38,7 +38,7 @@ Heads = Mapping[str, Mapping[str, Mapping[str, People]]]
 
 def headline_table(rows: Sequence[tuple[str, Pooled]], published: float | None = None) -> Table:
     """One line per label and question: R@1 per hop without data of the person, both baselines and chance beside it."""
-    header = ["judged on", "gallery", "chance", "R@1 as worn", "R@5 as worn", "R@1 ring known"]
+    header = ["judged on", "gallery", "chance", "R@1 as worn", "R@5 as worn", "R@1 ring found", "R@1 ring known"]
     header += [f"R@1 {name}, {place}" for name in (LOG_LDA, HUDGINS_LDA) for place in ("as worn", "ring known")]
     header += [] if published is None else ['published "Recall"']
     lines = []
@@ -46,7 +46,7 @@ def headline_table(rows: Sequence[tuple[str, Pooled]], published: float | None =
         values = p.retrieval.values
         cells = [label, f"{p.size}, {p.retrieval.question}", f"{p.chance:.1f}"]
         cells += [_figure(values, AS_WORN, OURS, "R@1"), _figure(values, AS_WORN, OURS, "R@5")]
-        cells += [_figure(values, RING_KNOWN, OURS, "R@1")]
+        cells += [_figure(values, place, OURS, "R@1") for place in (RING_FOUND, RING_KNOWN)]
         cells += [_figure(values, place, name, "R@1") for name in RETRIEVERS[1:] for place in (AS_WORN, RING_KNOWN)]
         lines.append(cells + ([] if published is None else [f"{published:.2f}"]))
     return Table(header, lines)

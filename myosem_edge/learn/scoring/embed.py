@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from myosem_edge.calibration.ring import best_shift
+from myosem_edge.calibration.ring import best_shift, unlabelled_shift
 from myosem_edge.learn.corpus.sessions import NO_ACTION, Session, balanced_scale
 from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.learn.teacher.train import session_map
@@ -80,6 +80,20 @@ def worn_shift(session: Session, trained: Trained, ids: tuple[str, ...], repetit
     worn = session_map(session, calibration_rows(session, repetitions))
     templates = {ids.index(action): row for action, row in trained.ring_templates.items()}
     return best_shift(worn, templates, rings=session.montage.turning_rings)[0]
+
+
+def found_shift(
+    session: Session, trained: Trained, ids: tuple[str, ...], encode: Encode, prototypes: np.ndarray, scale: np.ndarray
+) -> int:
+    """Ring rotation found without labels, from everything the session holds; prototypes (catalogue, embedding)."""
+    rings = session.montage.turning_rings
+    learnt = prototypes[sorted(ids.index(action) for action in trained.ring_templates)]
+
+    def cosines_at(shift: int) -> np.ndarray:
+        encoded = [encode(session.canonical(clip, scale=scale, shift=shift))[1] for clip in session.clips]
+        return np.concatenate(encoded) @ learnt.T
+
+    return unlabelled_shift(cosines_at, session.montage.channels // rings if rings else 0)
 
 
 def embed(

@@ -6,7 +6,7 @@ People are the unit of every mean and interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from myosem_edge.learn.scoring.embed import (
     Embedded,
     Encode,
     embed,
+    found_shift,
     mean_by_execution,
     torch_encode,
     worn_shift,
@@ -37,20 +38,27 @@ from myosem_edge.learn.teacher.train import align_to
 from myosem_edge.runtime.discriminant import Lda
 
 RETRIEVERS = ("descriptions", "log-feature LDA", "Hudgins LDA")
-AS_WORN, RING_KNOWN, FOREIGN_SCALE = "as worn", "ring from one repetition", "as worn, scale of the training people"
+AS_WORN, FOREIGN_SCALE = "as worn", "as worn, scale of the training people"
+RING_FOUND, RING_KNOWN = "ring found without labels", "ring from one repetition"
 NEVER = -1e6  # log posterior of an action that a discriminant does not know
 POPULATION_STRIDE = 4  # every fourth hop is plenty for a population LDA
 
 
 class Placement(NamedTuple):
-    """What is known of a new person besides the signal: the ring's rotation; whether the input scale is their own."""
+    """What is known of a new person besides the signal: how the ring's rotation is found, if it is; whether the input
+    scale is their own.
+    """
 
-    ring: bool
+    ring: Literal["", "unlabelled", "labelled"]
     own_scale: bool
 
 
-PLACEMENTS = {AS_WORN: Placement(False, True), RING_KNOWN: Placement(True, True)}
-STRICT_PLACEMENTS = {**PLACEMENTS, FOREIGN_SCALE: Placement(False, False)}
+PLACEMENTS = {
+    AS_WORN: Placement("", True),
+    RING_FOUND: Placement("unlabelled", True),
+    RING_KNOWN: Placement("labelled", True),
+}
+STRICT_PLACEMENTS = {**PLACEMENTS, FOREIGN_SCALE: Placement("", False)}
 
 
 class Gallery(NamedTuple):
@@ -191,10 +199,8 @@ class _Judge:
             for name, placement in self.placements.items():
                 if placement.ring and not turning:
                     continue
-                repetitions = {min(_repetitions(session))}
-                shift = worn_shift(session, self.trained, self.ids, repetitions) if placement.ring else 0
-                scale = None if placement.own_scale else self.foreign_scale
-                e = embed(session, self.encode, scale=scale, shift=shift)
+                scale = session.scale if placement.own_scale else self.foreign_scale
+                e = embed(session, self.encode, scale=scale, shift=self._shift(session, placement, scale))
                 for table in tables:
                     table.add(name, session.person, e, self.prototypes, self.population)
                 rows = np.asarray(galleries[0].rows)
@@ -205,6 +211,13 @@ class _Judge:
         result.reliability[dataset] = {name: each.curve() for name, each in bins.items() if each.people}
         result.landscape[dataset] = landscape_of(means, self.prototypes, galleries[0].rows, self.ids)
         return [table.retrieval() for table in tables]
+
+    def _shift(self, session: Session, placement: Placement, scale: np.ndarray) -> int:
+        if placement.ring == "labelled":
+            return worn_shift(session, self.trained, self.ids, {min(_repetitions(session))})
+        if placement.ring == "unlabelled":
+            return found_shift(session, self.trained, self.ids, self.encode, self.prototypes, scale)
+        return 0
 
     def _can_be_turned(self, session: Session) -> bool:
         """Whether the ring's rotation can be found: not where electrodes have places of their own, nor from actions

@@ -23,7 +23,7 @@ FEWEST_PRESENT = 3  # electrodes of an episode that lacks some
 class AugmentConfig:
     """Nuisances of wearing an armband, drawn once per session and batch (an episode shares them)."""
 
-    ring_jitter: int = 1  # electrodes either way
+    ring_jitter: int = 0  # electrodes either way: helps bands worn turned and costs everything else
     gain_sigma: float = 0.2  # of the natural logarithm, per channel
     mixing: float = 0.4  # largest share of a neighbouring electrode: rotation by a fraction
     noise: float = 0.0  # of the wearer's own RMS, white
