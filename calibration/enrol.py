@@ -15,10 +15,10 @@ from myosem_edge.calibration.ring import activity_map, best_shift
 from myosem_edge.errors import InputError
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Encoded, Fit
+from myosem_edge.runtime.grips import REST
 from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.signal.montage import input_scale, ring_order
 
-REST = "rest"
 MIN_HOPS = 20  # half a second of an action is the least a discriminant can be fitted on
 NONE = -1
 TEXT_WEIGHT = 4.0  # of the descriptions after one repetition; divided by the number of repetitions

@@ -22,17 +22,17 @@ from myosem_edge.quantize.network import IntBody
 from myosem_edge.runtime.decoder import OperatingPoint
 from myosem_edge.runtime.discriminant import log_softmax
 from myosem_edge.runtime.encoder import Fit, view_scale, weigh_views
+from myosem_edge.runtime.grips import REST
 from myosem_edge.runtime.match import MatchConstants, enrolled_evidence
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 
 SMOOTHING_HOPS = 2  # a single odd hop does not count, and an onset is hardly delayed
-SETTLE_HOPS = 15  # receptive field of the encoder and window of the features are full by then
+SETTLE_HOPS = 24  # receptive field of the encoder and window of the features are full by then
 MIN_MARGIN = 0.1
 MIN_LEVEL = 0.3  # of a comfortable contraction: relaxed muscles tremble below this
 COSINE_PERCENTILE = 5.0  # of true actions: one in twenty honest matches may be called unknown
 KNOWN_PERCENTILE = 5.0  # of calibrated actions: so many honest hops may look like none of them
 HIDDEN_ACTIONS = 2  # actions kept out of an enrolment to learn what an unknown action looks like
-REST = "rest"
 
 
 def int8_encode(front: FrontWeights, body: IntBody, view_weights: np.ndarray) -> Encode:

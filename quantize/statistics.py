@@ -30,7 +30,7 @@ def fold_front(encoder: Encoder) -> FrontWeights:
     config, front = encoder.config, encoder.front
     kernel = front.kernel()  # (mixtures, channels, taps)
     gain, offset = _norm(front.norm)
-    expand = front.expand.weight[..., 0]  # (width, mixtures)
+    expand = front.expand.weight[..., 0]  # (width, 2 * mixtures)
     gate = front.spatial_weights()[1].T if config.activation_aware else None
     return FrontWeights(
         _array(kernel.permute(2, 1, 0).reshape(-1, config.mixtures)),
@@ -40,6 +40,7 @@ def fold_front(encoder: Encoder) -> FrontWeights:
         None if gate is None else _array(_offset(front.gate)),
         config.frame_samples,
         config.taps,
+        config.slow_frames,
     )
 
 

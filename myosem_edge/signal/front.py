@@ -1,4 +1,4 @@
-"""The float half of the exported encoder: filter bank and mixtures as one matrix, frame power, logarithm, gate.
+"""The float half of the exported encoder: filter bank and mixtures as one matrix, power fast and slow, logarithm, gate.
 
 Squared EMG and its logarithm do not survive 8 bits, so this half stays float32 on every board; the half after it is
 integer. It equals the training-side front to rounding and costs one small matrix product per sample.
@@ -12,11 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 POWER_FLOOR = 1e-3  # of the wearer's mean power: keeps the logarithm of silence finite, in training too
+FAST_FRAMES = 2  # whose mean power sees an onset; that of `slow_frames` steadies a hold
+MOST_SLOW_FRAMES = 400  # ten seconds: more is a damaged file
 
 
 @dataclass(frozen=True)
 class FrontWeights:
-    """kernel (taps * channels, mixtures), oldest sample first; expand (mixtures, width); gate (channels, width)."""
+    """kernel (taps * channels, mixtures), oldest sample first; expand (2 * mixtures, width): fast powers, then those of
+    the last `slow_frames`; gate (channels, width).
+    """
 
     kernel: np.ndarray
     expand: np.ndarray
@@ -25,6 +29,7 @@ class FrontWeights:
     gate_bias: np.ndarray | None
     frame_samples: int
     taps: int
+    slow_frames: int
 
     @property
     def channels(self) -> int:
@@ -32,13 +37,20 @@ class FrontWeights:
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         tensors = {"front.kernel": self.kernel, "front.expand": self.expand, "front.expand_bias": self.expand_bias}
+        tensors["front.slow_frames"] = np.array([self.slow_frames], np.int32)
         if self.gate is not None and self.gate_bias is not None:
             tensors |= {"front.gate": self.gate, "front.gate_bias": self.gate_bias}
         return tensors
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], frame_samples: int, channels: int) -> FrontWeights:
+        """Raises:
+        ValueError: a number of frames that no encoder has.
+        """
         kernel = tensors["front.kernel"]
+        slow_frames = int(tensors["front.slow_frames"][0])
+        if not 1 <= slow_frames <= MOST_SLOW_FRAMES:
+            raise ValueError(f"slow power over {slow_frames} frames")
         return cls(
             kernel,
             tensors["front.expand"],
@@ -47,22 +59,25 @@ class FrontWeights:
             tensors.get("front.gate_bias"),
             frame_samples,
             kernel.shape[0] // channels,
+            slow_frames,
         )
 
 
 @dataclass(frozen=True)
 class FrontState:
-    """history (taps - 1, channels): newest samples; of the last frame power (mixtures,), channel_power (channels,)."""
+    """history (taps - 1, channels): newest samples; powers (frames, mixtures) of the last frames, as many as a
+    slow power needs beside the new one; channel_power (channels,) of the last frame.
+    """
 
     history: np.ndarray
-    power: np.ndarray
+    powers: np.ndarray
     channel_power: np.ndarray
 
     @classmethod
     def start(cls, weights: FrontWeights) -> FrontState:
         return cls(
             np.zeros((weights.taps - 1, weights.channels), np.float32),
-            np.zeros(weights.kernel.shape[1], np.float32),
+            np.zeros((max(FAST_FRAMES, weights.slow_frames) - 1, weights.kernel.shape[1]), np.float32),
             np.zeros(weights.channels, np.float32),
         )
 
@@ -73,16 +88,20 @@ def step_front(weights: FrontWeights, frames: np.ndarray, state: FrontState) -> 
     line = np.concatenate((state.history, frames.reshape(k * n, channels)))
     windows = np.lib.stride_tricks.sliding_window_view(line, weights.taps, axis=0)  # (k * n, channels, taps)
     mixed = windows.transpose(0, 2, 1).reshape(k * n, -1) @ weights.kernel
-    power = np.square(mixed).reshape(k, n, -1).mean(axis=1)
-    channel_power = np.square(frames).mean(axis=1)
-    log_power = _log_of_two(power, state.power)
+    powers = np.concatenate((state.powers, np.square(mixed).reshape(k, n, -1).mean(axis=1)))
+    channel_powers = np.concatenate((state.channel_power[None], np.square(frames).mean(axis=1)))
+    log_power = np.concatenate([_log_mean(powers, k, m) for m in (FAST_FRAMES, weights.slow_frames)], axis=1)
     features = log_power @ weights.expand + weights.expand_bias
     if weights.gate is not None:
-        drive = _log_of_two(channel_power, state.channel_power) @ weights.gate + weights.gate_bias
+        drive = _log_mean(channel_powers, k, FAST_FRAMES) @ weights.gate + weights.gate_bias
         features = features / (1.0 + np.exp(-drive))
-    return features.astype(np.float32), FrontState(line[len(line) - weights.taps + 1 :], power[-1], channel_power[-1])
+    last = FrontState(line[len(line) - weights.taps + 1 :], powers[k:], channel_powers[-1])
+    return features.astype(np.float32), last
 
 
-def _log_of_two(power: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Logarithm of the mean power of each frame and the one before it."""
-    return np.log(0.5 * (power + np.concatenate((before[None], power[:-1]))) + np.float32(POWER_FLOOR))
+def _log_mean(powers: np.ndarray, k: int, frames: int) -> np.ndarray:
+    """Logarithm of the mean power of the last `frames` frames, at each of the newest k."""
+    # Summed frame by frame, oldest first: in one order, however a stream is cut.
+    newest = len(powers)
+    total = sum(powers[newest - k - back : newest - back] for back in range(frames - 1, -1, -1))
+    return np.log(total * np.float32(1 / frames) + np.float32(POWER_FLOOR))

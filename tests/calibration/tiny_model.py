@@ -62,8 +62,8 @@ def build(seed: int = 0, width: int = 16) -> Model:
     kernel[-1, :, :CHANNELS] += np.eye(CHANNELS)
     front = FrontWeights(
         kernel.reshape(-1, mixtures).astype(np.float32),
-        rng.normal(0.0, 0.5, (mixtures, width)).astype(np.float32), rng.normal(0.0, 0.5, width).astype(np.float32),
-        None, None, FRAME, FIR_TAPS,
+        rng.normal(0.0, 0.5, (2 * mixtures, width)).astype(np.float32), rng.normal(0.0, 0.5, width).astype(np.float32),
+        None, None, FRAME, FIR_TAPS, 10,
     )  # fmt: skip
     prototypes = rng.normal(size=(len(IDS), EMBEDDING))
     prototypes /= np.linalg.norm(prototypes, axis=1, keepdims=True)

@@ -22,7 +22,7 @@ from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Encoded
 from myosem_edge.runtime.gate import Command, Inputs, Limits, State, Wearer, step
-from myosem_edge.runtime.grips import GripMap
+from myosem_edge.runtime.grips import REST, GripMap
 from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.runtime.shaper import ShaperState, shape
 from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
@@ -32,7 +32,6 @@ HOLD_S = 3.0
 AFTERGLOW_S = 1.0  # after a cue people are still letting go: neither the action nor rest
 SEARCH_S = 1.5  # a right command later than this after the onset is a miss
 LEAD_S = 1.0
-REST = "rest"
 
 
 @dataclass

@@ -18,7 +18,7 @@ from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 from myosem_edge.learn.teacher.model import DescriptionProjection, Encoder, ModelConfig
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass
@@ -75,7 +75,13 @@ class Trained:
         """
         tensors, header = read_tensors(path)
         if header.get("schema") != SCHEMA:
-            raise InputError("unknown checkpoint schema", where=path, found=header.get("schema"), expected=SCHEMA)
+            raise InputError(
+                "unknown checkpoint schema",
+                where=path,
+                found=header.get("schema"),
+                expected=SCHEMA,
+                todo="Train it again with this version",
+            )
         try:
             encoder = Encoder(ModelConfig.from_dict(header["config"]))
             encoder.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("encoder.")})

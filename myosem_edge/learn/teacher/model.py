@@ -1,7 +1,8 @@
 """The MyoSem encoder: an implementation of the idea, reconstructed from the published abstract; every reconstructed
 choice is a field of ModelConfig and can be switched off.
 
-Front (float): learned FIR bank shared over channels, learned spatial mixtures, power per 25 ms frame, logarithm.
+Front (float): learned FIR bank shared over channels, learned spatial mixtures, their power over the last two frames of
+25 ms and over the last ten, logarithm.
 Activation-aware: a gate driven by the log power of each electrode opens or closes features with the level of
 contraction.
 With spatial="harmonic" mixtures and gate are functions of where an electrode sits (`spatial`): one model then takes
@@ -26,10 +27,10 @@ from myosem_edge.errors import InputError
 from myosem_edge.learn.teacher import parallel
 from myosem_edge.learn.teacher.config import require_between
 from myosem_edge.learn.teacher.spatial import ELECTRODES, HARMONIC, basis, basis_size, ring_positions, shares
-from myosem_edge.signal.front import POWER_FLOOR
+from myosem_edge.signal.front import FAST_FRAMES, POWER_FLOOR
 from myosem_edge.signal.montage import Montage
 
-_SPANS = ("channels", "frame_samples", "taps", "smooth_frames", "query_frames")
+_SPANS = ("channels", "frame_samples", "taps", "slow_frames", "smooth_frames", "query_frames")
 SIZES = (*_SPANS, "filters", "mixtures", "width", "embedding")
 
 
@@ -42,6 +43,7 @@ class ModelConfig:
     filters: int = 6
     taps: int = 9
     mixtures: int = 32
+    slow_frames: int = 10  # of the second, steadier power of every mixture, beside that of the last two frames
     width: int = 160  # of h
     dilations: tuple[int, ...] = (1, 2, 4)
     embedding: int = 128  # of z, shared equally by the views
@@ -69,7 +71,7 @@ class ModelConfig:
     @property
     def receptive_frames(self) -> int:
         """Frames that influence one decision, the newest included."""
-        frames = 2 + sum(2 * dilation for dilation in self.dilations)  # power is a mean of two frames
+        frames = max(FAST_FRAMES, self.slow_frames) + sum(2 * dilation for dilation in self.dilations)
         return frames + (self.query_frames - 1 if self.semantic_queries else 0) + (self.smooth_frames - 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,8 +117,8 @@ class PowerFront(nn.Module):
         self.mixing = nn.Parameter(
             torch.randn(config.mixtures, config.filters, functions) / (config.filters * config.channels) ** 0.5
         )
-        self.norm = BatchNorm(config.mixtures)
-        self.expand = nn.Conv1d(config.mixtures, config.width, 1)
+        self.norm = BatchNorm(2 * config.mixtures)  # fast powers, then slow ones
+        self.expand = nn.Conv1d(2 * config.mixtures, config.width, 1)
         self.gate = nn.Conv1d(functions, config.width, 1)
         if config.spatial == HARMONIC:  # what one ring can teach nothing of must not speak on other montages
             with torch.no_grad():
@@ -155,7 +157,7 @@ class PowerFront(nn.Module):
     def log_powers(
         self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Log power of the mixtures (batch, mixtures, frames) and of the channels (batch, channels, frames)."""
+        """Log power of the mixtures, fast then slow (batch, 2 * mixtures, frames), and of the channels."""
         config = self.config
         if mask is not None:
             x = x.masked_fill(~mask.bool()[..., None], 0.0)
@@ -163,7 +165,9 @@ class PowerFront(nn.Module):
         if mask is not None and config.spatial == HARMONIC:  # each row of a batch may lack other electrodes
             weighed = x * (shares(mask, x.shape[1], config.channels, x) * (x.shape[1] / config.channels))[..., None]
         mixed = F.conv1d(F.pad(weighed, (config.taps - 1, 0)), self.kernel(positions))
-        return _log_frame_power(mixed, config.frame_samples), _log_frame_power(x, config.frame_samples)
+        powers = F.avg_pool1d(mixed.square(), config.frame_samples)
+        mixtures = torch.cat((_log_mean(powers, FAST_FRAMES), _log_mean(powers, config.slow_frames)), dim=1)
+        return mixtures, _log_mean(F.avg_pool1d(x.square(), config.frame_samples), FAST_FRAMES)
 
     def forward(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mixtures, channels = self.log_powers(x, positions, mask)
@@ -331,7 +335,6 @@ def weigh_views(parts: Tensor, view_weights: Tensor) -> Tensor:
     return (F.normalize(parts, dim=-1) * weights[:, None]).flatten(-2)
 
 
-def _log_frame_power(x: Tensor, size: int) -> Tensor:
-    """Log mean square over the last two frames at every frame: (batch, c, samples) -> (batch, c, frames)."""
-    power = F.avg_pool1d(x.square(), size)
-    return torch.log(0.5 * (power + F.pad(power, (1, 0))[..., :-1]) + POWER_FLOOR)
+def _log_mean(power: Tensor, frames: int) -> Tensor:
+    """Logarithm of the mean power of the last `frames` frames at every frame: (batch, c, frames) in and out."""
+    return torch.log(F.avg_pool1d(F.pad(power, (frames - 1, 0)), frames, stride=1) + POWER_FLOOR)
