@@ -27,6 +27,7 @@ CONFIG = TrainConfig(
     model=ModelConfig(width=32, mixtures=12, filters=3, semantic_queries=True),
     augment=AugmentConfig(noise=0.1),
     steps=6,
+    pretrain_steps=2,
     episodes=5,
     ways=4,
     queries=1,

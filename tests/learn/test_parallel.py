@@ -77,7 +77,7 @@ def test_both_processes_hold_the_same_bits(together: Path) -> None:
 
 
 def test_the_first_process_alone_speaks(together: Path) -> None:
-    assert (together / "spoken0.txt").read_text() == "1 2 3 4 5 6"
+    assert (together / "spoken0.txt").read_text() == "0 0 1 2 3 4 5 6"
     assert (together / "spoken1.txt").read_text() == ""
 
 

@@ -62,6 +62,34 @@ def test_retrieves_the_descriptions_of_a_person_it_has_not_seen(trained):
     assert found["R@1"] > 60  # chance is 25
 
 
+def test_a_start_without_labels_learns_to_foresee_the_signal():
+    """The pattern of a hold goes on: what is seen of it foretells the next frames, better with every step."""
+    losses, rows = [], []
+
+    def progress(step, row):
+        (rows if step else losses).append(row["loss"])
+
+    run(replace(SMALL, steps=2, pretrain_steps=60), progress=progress)
+    assert (len(losses), len(rows)) == (60, 2)
+    assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5])
+
+
+def test_a_resumed_run_is_not_pretrained_again(tmp_path):
+    config = replace(SMALL, steps=20, pretrain_steps=3)
+    whole, steps = run(config), []
+
+    def stop_at_15(step, row):
+        if step == 15:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(config, folder=tmp_path, progress=stop_at_15)
+    resumed = run(config, folder=tmp_path, progress=lambda step, row: steps.append(step))
+    assert steps == list(range(11, 21))
+    for name, value in whole.encoder.state_dict().items():
+        assert torch.equal(value, resumed.encoder.state_dict()[name]), name
+
+
 class Interrupted(Exception):
     pass
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ from myosem_edge.learn.teacher.config import require_between
 from myosem_edge.learn.teacher.hidden import hide_actions
 from myosem_edge.learn.teacher.loss import EpisodicRidge, contrastive_loss
 from myosem_edge.learn.teacher.model import DescriptionProjection, Encoder, ModelConfig, require_ring, spoken
+from myosem_edge.learn.teacher.pretrain import pretrain
 
 JUDGED_FRAMES = 12  # at the end of a segment; the others only warm the filters up
 RANGES = {
     **dict.fromkeys(("steps", "episodes", "ways", "queries", "checkpoint_every"), (1, math.inf)),
     **dict.fromkeys(("text_rate", "weight_decay", "episodic_weight", "text_weight"), (0.0, 1e6)),
     "segment_frames": (JUDGED_FRAMES, math.inf),
+    "pretrain_steps": (0, math.inf),
     "judged_frames": (1, JUDGED_FRAMES),
     "learning_rate": (1e-12, 1e3),
     "spoken_share": (0.0, 1.0),
@@ -52,6 +54,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
     steps: int = 2000
+    pretrain_steps: int = 0  # of foreseeing the signal, before anything is named (see pretrain.py)
     episodes: int = 10  # sessions per step
     ways: int = 7
     queries: int = 2
@@ -181,6 +184,8 @@ def train(
     encode = accelerated(encoder, config.precision, device, compiled)
     sampler = Sampler(sessions, config.segment_frames, config.segment_frames - JUDGED_FRAMES, config.augment)
     ways = sampler.fair_ways(config.ways, config.queries)
+    if config.pretrain_steps and not first:
+        _pretrain(config, encoder, sampler, ways, progress)
     gallery = torch.tensor(seen, device=device)
     row_of = {action: row for row, action in enumerate(seen)}
     encoder.train()
@@ -226,6 +231,24 @@ def train(
 def episode_generator(seed: int, step: int, number: int) -> np.random.Generator:
     """What one episode of a step is drawn from, whichever process draws it."""
     return np.random.default_rng(np.random.SeedSequence([seed, step], spawn_key=(number,)))
+
+
+def _pretrain(config: TrainConfig, encoder: Encoder, sampler: Sampler, ways: int, progress: Progress) -> None:
+    """On segments of the same kind as in training, drawn anew; which action they show is not looked at."""
+    own = parallel.share(config.episodes)
+
+    def batches() -> Iterator[Tensor]:
+        for step in range(config.pretrain_steps):
+            numbers = [config.episodes + number for number in own]  # no episode of the training itself
+            x, _ = sampler.episodes([episode_generator(config.seed, step, n) for n in numbers], ways, config.queries)
+            yield torch.from_numpy(x).flatten(0, 2)
+
+    def say(loss: float) -> None:
+        if parallel.is_first():
+            progress(0, {"loss": loss, "recall": 0.0})
+
+    settled = config.segment_frames - JUDGED_FRAMES
+    pretrain(encoder, batches(), config.pretrain_steps, settled, len(own) / config.episodes, _one_cycle, say)
 
 
 def _step_losses(
