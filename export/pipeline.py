@@ -148,7 +148,7 @@ def export_bundle(
     export.operations = count_operations(front, body)
     if layers:
         progress("round layer by layer", 0, 1)
-        features = front_features(student.encoder, _calibration_segments(judge_sessions))
+        features = front_features(student.encoder, calibration_segments(judge_sessions))
         views = torch.from_numpy(view_scale(view_weights))
         export.layers = sensitivity(fake, features, torch.from_numpy(prototypes[gallery]), views)
     begun = clock()
@@ -217,7 +217,7 @@ def _rounding_body(
 ) -> FakeBody:
     """The student's body with the ranges of these people, trained with its roundings for so many steps."""
     body = FakeBody(student.encoder)
-    body.observe(front_features(student.encoder, _calibration_segments(sessions)))
+    body.observe(front_features(student.encoder, calibration_segments(sessions)))
     if not steps:
         return body
     sampler = Sampler(sessions, config.segment_frames, WARM_FRAMES, config.augment)
@@ -234,7 +234,8 @@ def _rounding_body(
     return trained.eval()
 
 
-def _calibration_segments(sessions: Sequence[Session]) -> list[np.ndarray]:
+def calibration_segments(sessions: Sequence[Session]) -> list[np.ndarray]:
+    """Twelve seconds of every labelled clip, (1, channels, samples): what ranges are measured on."""
     segments = []
     for session in sessions:
         n = round(CALIBRATION_SECONDS * session.montage.rate_hz)
