@@ -111,6 +111,27 @@ def test_the_report_has_a_line_a_step_and_strict_json(exported: Exported) -> Non
     json.dumps(exported.report.to_dict(), allow_nan=False)
 
 
+def test_training_with_rounding_makes_another_body_and_layers_are_measured(exported: Exported, tmp_path: Path) -> None:
+    report = exported.make(tmp_path / "rounded.myosem", rounded_steps=2, layers=True)
+    bodies = [
+        load_tensors(read_bundle(path, KEYS).member("encoder.safetensors"))
+        for path in (exported.path, tmp_path / "rounded.myosem")
+    ]
+    assert not np.array_equal(bodies[0]["body.project"], bodies[1]["body.project"])
+    assert np.array_equal(bodies[0]["front.kernel"], bodies[1]["front.kernel"])  # only the body is rounded
+    layers = report.to_dict()["layers"]
+    assert layers[0]["place"] == "inlet" and layers[-1]["place"] == "everything"
+    assert exported.report.layers == []
+
+
+def test_the_report_counts_multiply_adds_and_what_int8_costs(exported: Exported) -> None:
+    found = exported.report.to_dict()
+    assert found["operations"]["windowed"] > 10 * found["operations"]["streaming"] > 0
+    exact, rounded = exported.report.steps[1].cost, exported.report.steps[2].cost
+    assert found["int8_loss"]["calibrated"] == exact.calibrated - rounded.calibrated
+    assert found["int8_loss"]["zero_shot"] == exact.zero_shot - rounded.zero_shot
+
+
 def test_int8_that_costs_too_much_is_refused_and_nothing_is_written(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"int8 costs too much accuracy.*--max-int8-loss"):
         exported.make(tmp_path / "worse.myosem", max_int8_loss=-100.0)
