@@ -114,6 +114,7 @@ class Wired:
         return command
 
 
+@pytest.mark.sr("SR-06")
 class TestChange:
     """A held grip is left for another only by letting go, or by a decision that leaves no doubt."""
 
