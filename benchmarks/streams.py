@@ -52,7 +52,7 @@ def main(bundle: Path, data: Path, people: tuple[str, ...], backend: str, as_jso
 def _intervals(played: list[StreamResult]) -> dict[str, float]:
     """Exact 95 % Poisson intervals of the false activations per hour (Garwood 1936)."""
     found = {}
-    for name in ("rest", "free"):
+    for name in ("rest", "believed", "free"):
         events = sum(getattr(r, f"{name}_events") for r in played)
         hours = sum(getattr(r, f"{name}_s") for r in played) / 3600
         found[f"{name}_per_h_low"] = float(chi2.ppf(0.025, 2 * events) / 2 / hours) if events else 0.0
