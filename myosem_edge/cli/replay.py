@@ -109,8 +109,8 @@ def replay(
     if not as_json:
         where = "" if agreement.first_difference is None else f", the first difference at {agreement.first_difference}"
         click.echo(
-            f"{agreement.equal} of {agreement.decisions} decisions equal{where}; where equal, probabilities are at most "
-            f"{agreement.largest_probability_difference:.1e} apart"
+            f"{agreement.equal} of {agreement.decisions} decisions equal{where}; where equal, probabilities are at "
+            f"most {agreement.largest_probability_difference:.1e} apart"
         )
     if agreement.percent < least:
         raise RefusedError(

@@ -228,3 +228,18 @@ def test_from_the_same_samples_the_decisions_agree(
         assert len(found["action"]) == len(expected["action"])
         assert actions >= EQUAL_MIN and verdicts >= EQUAL_MIN, told
         assert cosines.min() >= COSINE_MIN, told
+
+
+@places
+def test_replay_on_the_board_decides_as_here(architecture: str, name: str, sysroot: Sysroot, made: Made) -> None:
+    """As a user compares a board with the computer: `replay --out` here, `replay --compare` there."""
+    backend = BACKENDS[architecture][-1]
+    recorded, here = made.given.with_name("recorded.npy"), made.given.with_name(f"here-{backend}.jsonl")
+    np.save(recorded, arrays_of(made.given)["samples"])
+    command = ["replay", str(made.bundle), str(recorded), "--backend", backend]
+    environment = {**os.environ, "MYOSEM_HOME": str(made.home)}
+    mine = [sys.executable, "-m", "myosem_edge", *command, "--out", str(here)]
+    assert subprocess.run(mine, env=environment, cwd=ROOT, capture_output=True).returncode == 0
+    finished = on_board(architecture, name, made.home, *command, "--compare", str(here))
+    assert finished.returncode == 0, finished.stderr
+    assert "400 of 400 decisions equal" in finished.stdout
