@@ -30,7 +30,7 @@ KINDS = {
 }
 
 
-class _Builder(flatbuffers.Builder):
+class AlignedBuilder(flatbuffers.Builder):
     """The generated code aligns weights as bytes; runtimes may read them as vectors."""
 
     def StartVector(self, elem_size: int, count: int, alignment: int) -> Any:
@@ -94,7 +94,7 @@ class _Graph:
         model = schema.ModelT()
         model.version, model.description = SCHEMA, "myosem-edge"
         model.operatorCodes, model.subgraphs, model.buffers = self.codes, [graph], self.buffers
-        builder = _Builder(0)
+        builder = AlignedBuilder(0)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 

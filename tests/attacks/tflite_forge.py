@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from myosem_edge.quantize.network import IntBlock, IntBody, Scale
-from myosem_edge.quantize.tflite_body import body_to_tflite
+from myosem_edge.quantize.tflite_body import AlignedBuilder, body_to_tflite
 
 WIDTH, EMBEDDING = 4, 8
 
@@ -43,11 +43,9 @@ def tiny_tflite() -> bytes:
 
 def edited(edit: Callable[[Any], object]) -> bytes:
     """The tiny graph with its tables as objects changed and packed again, weights aligned as before."""
-    from myosem_edge.quantize.tflite_body import _Builder
-
     model = schema.ModelT.InitFromPackedBuf(tiny_tflite(), 0)
     edit(model)
-    builder: flatbuffers.Builder = _Builder(0)
+    builder: flatbuffers.Builder = AlignedBuilder(0)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 

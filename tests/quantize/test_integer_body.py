@@ -21,6 +21,7 @@ from myosem_edge.quantize.tflite_body import body_to_tflite  # noqa: E402
 from myosem_edge.runtime.encoder import LiteRtBody, OnnxBody  # noqa: E402
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front  # noqa: E402
 from myosem_edge.tflite_scan import scan_tflite  # noqa: E402
+from tests.attacks.tflite_forge import tiny_body  # noqa: E402
 
 CONFIG = ModelConfig(width=48, mixtures=16, filters=4, semantic_queries=False)
 
@@ -135,16 +136,17 @@ def test_litert_clips_as_the_reference_does(front, body, litert_body, scale):
     assert [each.tobytes() for each in found] == [each.tobytes() for each in expected]
 
 
-def test_litert_rounds_half_to_even(body):
-    """Features in the middle between two steps of the inlet."""
-    edges = (np.arange(body.width) - body.inlet.zero + 0.5).astype(np.float32)
-    inlet = replace(body.inlet, step=np.float32(0.25))
-    halves = replace(body, inlet=inlet)
-    u = (edges * np.float32(0.25))[None]
+@pytest.mark.parametrize("wide", [True, False])
+def test_litert_rounds_half_to_even(body, wide):
+    """Features in the middle between two steps of the inlet. The runtime has other code for the last few channels."""
+    given = body if wide else tiny_body()
+    halves = replace(given, inlet=replace(given.inlet, step=np.float32(0.25)))
     litert = LiteRtBody(body_to_tflite(halves), halves.start())
-    expected, found = halves.step(u, halves.start())[2][0], litert.step(u, litert.start())[2][0]
-    assert np.array_equal(found[0, 0], expected)
-    assert set(np.diff(expected[-1].astype(int)).tolist()) == {0, 2}
+    edges = np.arange(-given.inlet.zero, -given.inlet.zero + 4 * given.width) + np.float32(0.5)
+    for u in (edges * np.float32(0.25)).astype(np.float32).reshape(-1, 1, given.width):
+        expected, found = halves.step(u, halves.start())[2][0], litert.step(u, litert.start())[2][0]
+        assert np.array_equal(found[0, 0], expected)
+        assert set(np.diff(expected[-1].astype(int)).tolist()) == {0, 2}
 
 
 @settings(max_examples=30, deadline=None)
