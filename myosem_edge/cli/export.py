@@ -71,6 +71,14 @@ C_OPTIONS = {"target", "bundle", "out", "dry_run", "as_json"}
     show_default=True,
     help="Refuse if int8 costs more points than this.",
 )
+@click.option(
+    "--rounded-steps",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Train the body so many steps with its roundings in place (quantisation-aware).",
+)
+@click.option("--layers", is_flag=True, help="Measure on the judges which layer's rounding hurts.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; train and write nothing.")
 @json_option
 @click.pass_context
@@ -89,6 +97,8 @@ def export(
     name: str,
     bundle_version: str,
     max_int8_loss: float,
+    rounded_steps: int,
+    layers: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -145,6 +155,8 @@ def export(
             grips=grip_map,
             config=DistilConfig(size=size, steps=steps, seed=seed),
             max_int8_loss=max_int8_loss,
+            rounded_steps=rounded_steps,
+            layers=layers,
             progress=bar.update,
         )
     if as_json:
@@ -166,6 +178,16 @@ def export(
     click.echo(table(rows, ("step", "size", "time", "zero-shot R@1", "calibrated", "log-feature LDA", "Hudgins LDA")))
     click.echo(f"Percent right per hop on {', '.join(roles['judge'])}.")
     click.echo("Calibrated = one repetition of each action, as for both LDAs.")
+    zero_shot, calibrated = done.int8_loss
+    click.echo(f"int8 costs the student {zero_shot:.2f} points zero-shot and {calibrated:.2f} calibrated.")
+    if (o := done.operations) is not None:
+        click.echo(
+            f"One decision: {o.streaming / 1000:.0f} k multiply-adds (front {o.front / 1000:.0f} k, body "
+            f"{o.body / 1000:.0f} k); from its window of {o.receptive_frames} frames anew: {o.windowed / 1000:.0f} k."
+        )
+    if done.layers:
+        harms = [(h.place, f"{h.h_apart:.1e}", f"{h.z_apart:.1e}", f"{h.changed_percent:.2f} %") for h in done.layers]
+        click.echo(table(harms, ("rounded alone", "1 - cosine of h", "of z", "another nearest description")))
     click.echo(f"Wrote {done.path} (sha256 {done.sha256[:16]}, signed with '{key}')")
     if is_dev_name(key):
         click.echo(

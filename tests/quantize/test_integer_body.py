@@ -9,9 +9,10 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 pytest.importorskip("onnx", reason="the [train] extra is not installed")
 
 from myosem_edge.learn.teacher.model import Encoder, ModelConfig  # noqa: E402
+from myosem_edge.quantize.fake_body import round_rows  # noqa: E402
 from myosem_edge.quantize.network import IntBody, Scale, add, requantise  # noqa: E402
 from myosem_edge.quantize.onnx_body import body_to_onnx  # noqa: E402
-from myosem_edge.quantize.statistics import fold_front, quantise_body, round_rows  # noqa: E402
+from myosem_edge.quantize.statistics import fold_front, quantise_body  # noqa: E402
 from myosem_edge.runtime.encoder import OnnxBody  # noqa: E402
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front  # noqa: E402
 
