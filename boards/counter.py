@@ -21,6 +21,7 @@ from myosem_edge.boards.sysroot import Call, Sysroot
 from myosem_edge.errors import InputError, MyosemError, StorageError
 
 RECIPE = 1  # counts changes of how the emulator is built
+APT = Path("/etc/apt")
 MESON = "meson==0.64.1"  # what QEMU 7.2 was made for; the source package brings none
 EMULATORS = {"aarch64": "qemu-aarch64", "armv7l": "qemu-arm"}
 PLUGIN = "tests/plugin/libinsn.so"
@@ -116,6 +117,17 @@ def build_counter(cache: Path, call: Call | None = None) -> Counter:
     return Counter(place)
 
 
+def source_lists(apt: Path) -> dict[str, str]:
+    """The machine's lists of packages by file name, each asking for sources instead."""
+    found = {}
+    for path in sorted(
+        (*apt.glob("sources.list.d/*.sources"), *apt.glob("sources.list.d/*.list"), *apt.glob("*.list"))
+    ):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found[path.name] = re.sub(r"(?m)^(Types:[ \t]*)?deb(?=[ \t]|$)", r"\1deb-src", text)
+    return found
+
+
 def _build(making: Path, call: Call) -> Path:
     def must(step: str, command: Sequence[str], **environment: str) -> None:
         finished = call(command, environment)
@@ -128,10 +140,8 @@ def _build(making: Path, call: Call) -> Path:
     lists, parts, source, build = (making / name for name in ("lists", "parts", "source", "source/build"))
     for folder in (lists / "partial", parts, build):
         folder.mkdir(parents=True)
-    (parts / "source.sources").write_text(
-        "Types: deb-src\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: main\n"
-        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-    )
+    for name, text in source_lists(APT).items():
+        (parts / name).write_text(text)
     apt = [
         "apt-get", "--quiet", "--yes", "-oDir::Etc::SourceList=/dev/null", f"-oDir::Etc::SourceParts={parts}",
         f"-oDir::State::Lists={lists}", "-oAPT::Sandbox::User=", "-oAPT::Update::Error-Mode=any",
