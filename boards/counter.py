@@ -120,9 +120,8 @@ def build_counter(cache: Path, call: Call | None = None) -> Counter:
 def source_lists(apt: Path) -> dict[str, str]:
     """The machine's lists of packages by file name, each asking for sources instead."""
     found = {}
-    for path in sorted(
-        (*apt.glob("sources.list.d/*.sources"), *apt.glob("sources.list.d/*.list"), *apt.glob("*.list"))
-    ):
+    wanted = ("sources.list.d/*.sources", "sources.list.d/*.list", "sources.list")
+    for path in sorted(path for pattern in wanted for path in apt.glob(pattern)):
         text = path.read_text(encoding="utf-8", errors="replace")
         found[path.name] = re.sub(r"(?m)^(Types:[ \t]*)?deb(?=[ \t]|$)", r"\1deb-src", text)
     return found

@@ -1,4 +1,4 @@
-"""The emulator that counts: found or said how to get, built whole or not at all; numbers are differences of two runs."""
+"""The emulator that counts: found or said how to get, built whole or not at all; it counts differences."""
 
 from __future__ import annotations
 
