@@ -27,7 +27,9 @@ class Shell:
         if self.broken and self.broken in words:
             return subprocess.CompletedProcess(words, 1, "", "first\nthe reason\n")
         if "source" in words:
-            (Path(words[2]) / "qemu_7.2.orig.tar.xz").write_bytes(b"")
+            (Path(words[2]) / "qemu_7.2.dsc").write_bytes(b"")
+        if words[0] == "dpkg-source":
+            Path(words[-1]).mkdir()
         if words[0] == "ninja":
             build = Path(words[2])
             for name in (*EMULATORS.values(), PLUGIN):
@@ -52,7 +54,7 @@ def test_it_is_built_once_and_kept(tmp_path: Path) -> None:
     assert [path for path in tmp_path.iterdir() if path != counter.folder] == []
 
 
-@pytest.mark.parametrize("broken", ["update", "source", "tar", "pip", "../configure", "ninja"])
+@pytest.mark.parametrize("broken", ["update", "source", "dpkg-source", "pip", "../configure", "ninja"])
 def test_a_step_that_fails_is_said_and_leaves_nothing(tmp_path: Path, broken: str) -> None:
     with pytest.raises(InputError, match=r"could not be built.*the reason"):
         build_counter(tmp_path, Shell(broken))
@@ -70,7 +72,7 @@ def test_the_machines_own_lists_are_asked_for_sources(tmp_path: Path) -> None:
     assert found["sources.list"] == "# deb off\ndeb-src http://mirror/debian bookworm main\n"
 
 
-@pytest.mark.parametrize("tool", ["gcc", "ninja", "pkg-config", "apt-get"])
+@pytest.mark.parametrize("tool", ["gcc", "ninja", "pkg-config", "apt-get", "dpkg-source"])
 def test_a_missing_tool_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
     monkeypatch.setattr(module.shutil, "which", lambda name: None if name == tool else name)
     with pytest.raises(InputError, match=f"{tool} is not installed.*sudo apt install"):
