@@ -51,7 +51,13 @@ C_OPTIONS = {"target", "bundle", "out", "dry_run", "as_json"}
     show_default=True,
     help="Parameters of the student.",
 )
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="Steps of distillation.")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Steps of distillation; a student as large as its teacher needs none.",
+)
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--grips", type=click.Path(path_type=Path), help="Grip map to put into the bundle (default: the shipped one)."
