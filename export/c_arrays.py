@@ -20,10 +20,12 @@ from myosem_edge.signal.front import FAST_FRAMES, POWER_FLOOR
 
 HEAD = "/* Made by myosem-edge from a bundle; change the bundle, not this file. */\n"
 GALLERY = "myosem_gallery_arrays.h"
-LOG_FRACTION = 20  # bits after the point of a logarithm, as in myosem_numbers.h
+LOG_FRACTION = 24  # bits after the point of a logarithm, as in myosem_numbers.h
 FEATURE_FRACTION = 16  # of a feature in steps of the inlet
 TABLE_STEPS = 128
-INT16_BITS, LARGEST_INT32 = 15, 2**31 - 1
+WEIGHT_BITS = 24  # of the front; with 16, four times as many features differ from the float front
+MOST_LOGS = 2**8  # of 31 bits, times weights of 24 bits, summed below 2^63
+LARGEST_INT32 = 2**31 - 1
 SIGNAL_BITS = 30  # of a filtered sample: the sum of five products with coefficients of 30 bits fits 63
 LARGEST_SAMPLE = 2**15
 FEWEST_FRACTION = 6  # bits below one unit of the front end: less would be heard as noise
@@ -57,6 +59,8 @@ def _sizes(model: Model, body: IntBody) -> str:
     front, views = model.front, len(model.view_weights)
     if front.frame_samples * max(FAST_FRAMES, front.slow_frames) > MOST_POWER_SAMPLES:
         raise _cannot("samples in a slow power", front.frame_samples * front.slow_frames, MOST_POWER_SAMPLES)
+    if 2 * front.kernel.shape[1] > MOST_LOGS:
+        raise _cannot("number of mixtures", front.kernel.shape[1], MOST_LOGS // 2)
     if len(body.project) // views > MOST_VIEW_VALUES:
         raise _cannot("values in a view", len(body.project) // views, MOST_VIEW_VALUES)
     for what, count in (("width", body.width), ("embedding", len(body.project))):
@@ -86,8 +90,11 @@ def _sizes(model: Model, body: IntBody) -> str:
 
 
 def _tables() -> str:
-    """Straight lines between 128 steps: at most 1.11e-5 from log2 and 3.7e-6 from 2^-t (h^2 / 8 * max|f''|)."""
-    at = np.arange(TABLE_STEPS + 1) / TABLE_STEPS
+    """Parabolas over 128 steps: at most 8.9e-8 from log2 and 1.1e-8 from 2^-t (h^3 / (9 sqrt 3) * max|f'''|).
+
+    The kernel's rounding comes on top: 3e-8 (the result's last bit) and 1.5e-8 (the bend's, nine bits of a place).
+    """
+    at = np.arange(TABLE_STEPS + 2) / TABLE_STEPS  # two beyond the last interval's begin
     return HEAD + "".join(
         array("uint32_t", f"myosem_{name}_table", np.rint(values * 2**30))
         for name, values in (("log2", np.log2(1 + at)), ("exp2", np.exp2(-at)))
@@ -98,7 +105,7 @@ def _front(model: Model, inlet: Scale) -> str:
     front = model.front
     fraction, shift, biquads = _filter(model.filter)
     kernel = front.kernel.T.astype(np.float64)  # (mixtures, taps * channels)
-    kernel_shift = np.array([_int16_shift(row) for row in kernel])
+    kernel_shift = np.array([_weight_shift(row) for row in kernel])
     # Steps of the inlet out of logarithms of base 2.
     expand = front.expand.T.astype(np.float64) * np.log(2) / inlet.step
     bias = front.expand_bias.astype(np.float64) / inlet.step
@@ -116,16 +123,16 @@ def _front(model: Model, inlet: Scale) -> str:
         defines[f"{name}_OFFSET"] = round((32 + np.log2(count)) * 2**LOG_FRACTION)
     arrays = [
         array("int32_t", "biquads", biquads, "[5]", f"[{len(biquads)}]"),
-        array("int16_t", "kernel", np.rint(kernel * np.exp2(kernel_shift)[:, None])),
+        array("int32_t", "kernel", np.rint(kernel * np.exp2(kernel_shift)[:, None])),
         array("uint8_t", "kernel_shift", kernel_shift),
-        array("int16_t", "expand", np.rint(expand * np.exp2(_int16_shift(expand)))),
+        array("int32_t", "expand", np.rint(expand * np.exp2(_weight_shift(expand)))),
         array("int32_t", "expand_bias", _q16(bias)),
     ]
     if front.gate is not None and front.gate_bias is not None:
         gate = front.gate.T.astype(np.float64)  # of base 2 on both sides: the base cancels
         defines["GATE_SHIFT"] = f"{_matrix_shift(gate)}U"
         arrays += [
-            array("int16_t", "gate", np.rint(gate * np.exp2(_int16_shift(gate)))),
+            array("int32_t", "gate", np.rint(gate * np.exp2(_weight_shift(gate)))),
             array("int32_t", "gate_bias", _q16(front.gate_bias.astype(np.float64) / np.log(2))),
         ]
     lines = "\n".join(f"#define MYOSEM_{name} {value}" for name, value in defines.items())
@@ -232,22 +239,22 @@ def _bias(weights: np.ndarray, bias: np.ndarray, zero: int) -> np.ndarray:
     return np.asarray(bias - zero * wide.sum(axis=1))
 
 
-def _int16_shift(weights: np.ndarray) -> int:
-    """Bits after the point with which the largest weight just fits int16.
+def _weight_shift(weights: np.ndarray) -> int:
+    """Bits after the point with which the largest weight just fits WEIGHT_BITS.
 
     Raises:
         InputError: the weights are so large that none would be left.
     """
     largest = float(np.abs(weights).max())
-    shift = 40 if largest == 0 else min(40, int(np.floor(np.log2((2**INT16_BITS - 1) / largest))))
+    shift = 40 if largest == 0 else min(40, int(np.floor(np.log2((2**WEIGHT_BITS - 1) / largest))))
     if shift < 1:
-        raise _cannot("a weight of the front", f"{largest:.3g}", 2**14)
+        raise _cannot("a weight of the front", f"{largest:.3g}", 2 ** (WEIGHT_BITS - 1))
     return shift
 
 
 def _matrix_shift(weights: np.ndarray) -> int:
     """What a sum of weights times logarithms is shifted by to become a feature in Q16."""
-    return _int16_shift(weights) + LOG_FRACTION - FEATURE_FRACTION
+    return _weight_shift(weights) + LOG_FRACTION - FEATURE_FRACTION
 
 
 def _q16(values: np.ndarray) -> np.ndarray:

@@ -140,6 +140,10 @@ class TestWheel:
             "boards/myosem-edge-dead.service",
             "boards/99-myosem-edge.rules",
             "boards/myosem-edge.env.example",
+            "export/cortex_m/myosem.h",
+            "export/cortex_m/Makefile",
+            "export/cortex_m/LICENSE",
+            "export/cortex_m/check/mps2.ld",
         ],
     )
     def test_what_a_program_looks_for_is_there_byte_for_byte(self, wheel: Path, name: str) -> None:

@@ -13,7 +13,7 @@
 /* 1024 times the wearer's level in Q16. A power over all frames then stays below 2^63. */
 #define LARGEST_SIGNAL ((int64_t)1 << 26)
 #define LARGEST_FEATURE ((int64_t)1 << 30) /* Q16 of steps of the inlet, of which 255 matter */
-#define ONE_Q16 65536
+#define ONE_Q30 ((int64_t)1 << 30)
 
 bool myosem_front_init(myosem_state *state, const myosem_fit *fit)
 {
@@ -79,7 +79,7 @@ static uint64_t mixture_power(const int32_t *line, uint32_t mixture)
     uint64_t power = 0U;
     for (uint32_t t = 0U; t < MYOSEM_FRAME_SAMPLES; t++) {
         const int32_t *const window = &line[t * MYOSEM_CHANNELS];
-        const int16_t *const weights = &kernel[mixture * KERNEL_VALUES];
+        const int32_t *const weights = &kernel[mixture * KERNEL_VALUES];
         int64_t total = 0;
         for (uint32_t i = 0U; i < KERNEL_VALUES; i++) {
             total += (int64_t)window[i] * weights[i];
@@ -113,7 +113,7 @@ static void mixture_logs(myosem_state *state, int32_t logs[LOG_POWERS])
 }
 
 /* weights . logs + bias in Q16. */
-static int64_t affine(const int16_t *weights, const int32_t *logs, uint32_t count, uint32_t shift, int32_t bias)
+static int64_t affine(const int32_t *weights, const int32_t *logs, uint32_t count, uint32_t shift, int32_t bias)
 {
     int64_t total = 0;
     for (uint32_t i = 0U; i < count; i++) {
@@ -123,12 +123,12 @@ static int64_t affine(const int16_t *weights, const int32_t *logs, uint32_t coun
 }
 
 #if MYOSEM_GATED
-/* 1 / (1 + 2^-t) in Q16 of t in Q16. */
+/* 1 / (1 + 2^-t) in Q30 of t in Q16. */
 static int64_t opening(int64_t t)
 {
-    const uint32_t power = myosem_exp2_minus((uint32_t)((t < 0) ? -t : t));
-    const uint32_t open = UINT32_MAX / ((((uint32_t)1U << 30U) + power) >> 14U);
-    return (t < 0) ? ((int64_t)ONE_Q16 - (int64_t)open) : (int64_t)open;
+    const uint64_t power = myosem_exp2_minus((uint32_t)((t < 0) ? -t : t));
+    const int64_t open = (int64_t)(((uint64_t)1U << 60U) / (((uint64_t)1U << 30U) + power));
+    return (t < 0) ? (ONE_Q30 - open) : open;
 }
 #endif
 
@@ -154,9 +154,9 @@ void myosem_front_step(myosem_state *state, const int16_t *samples, uint8_t *fea
         const int64_t open =
             opening(affine(&gate[w * MYOSEM_CHANNELS], channel_logs, MYOSEM_CHANNELS, MYOSEM_GATE_SHIFT, gate_bias[w]));
 #else
-        const int64_t open = ONE_Q16;
+        const int64_t open = ONE_Q30;
 #endif
-        const int64_t q = myosem_shift(value * open, 32U) + MYOSEM_INLET_ZERO;
+        const int64_t q = myosem_shift(value * open, 46U) + MYOSEM_INLET_ZERO;
         features[w] = (uint8_t)((q < 0) ? 0 : ((q > 255) ? 255 : q));
     }
     /* The newest samples to the front, a frame at a time, so that no part overlaps its target. */

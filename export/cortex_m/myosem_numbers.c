@@ -159,11 +159,15 @@ uint32_t myosem_bit_length(uint64_t value)
 #endif
 }
 
-/* Between two entries of a table in Q30, `part` of 2^part_bits from the first to the second. */
+/* `part` of 2^part_bits from an entry of a table in Q30 to the next, on the parabola through three of them. */
 static uint32_t between(const uint32_t *entry, uint32_t part, uint32_t part_bits)
 {
     const int64_t rise = (int64_t)entry[1] - (int64_t)entry[0];
-    return (uint32_t)((int64_t)entry[0] + myosem_shift(rise * (int64_t)part, part_bits));
+    const int64_t bend = (int64_t)entry[2] - (int64_t)entry[1] - rise;
+    const int64_t left = ((int64_t)1 << part_bits) - (int64_t)part;
+    const int64_t line = myosem_shift(rise * (int64_t)part, part_bits);
+    const int64_t sag = myosem_shift(bend * myosem_shift(left * (int64_t)part, part_bits), part_bits + 1U);
+    return (uint32_t)((int64_t)entry[0] + line - sag);
 }
 
 int32_t myosem_log2(uint64_t value)
@@ -172,7 +176,7 @@ int32_t myosem_log2(uint64_t value)
     /* The leading one becomes bit 31; the next 7 bits choose the entry. */
     const uint32_t mantissa = (uint32_t)((whole > 31U) ? (value >> (whole - 31U)) : (value << (31U - whole)));
     const uint32_t fraction = between(&myosem_log2_table[(mantissa >> 24U) & 127U], mantissa & 0x00FFFFFFU, 24U);
-    return (int32_t)((whole << MYOSEM_LOG_FRACTION) + ((fraction + 512U) >> 10U));
+    return (int32_t)((whole << MYOSEM_LOG_FRACTION) + ((fraction + 32U) >> 6U));
 }
 
 uint32_t myosem_exp2_minus(uint32_t t_q16)

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MYOSEM_LOG_FRACTION 20U /* bits after the point of a logarithm */
+#define MYOSEM_LOG_FRACTION 24U /* bits after the point of a logarithm */
 
 /* u8 means (q - zero) * step; step as the bits of a positive normal IEEE single. */
 typedef struct {
@@ -26,8 +26,8 @@ int64_t myosem_shift(int64_t value, uint32_t by);
 int64_t myosem_clamp(int64_t value, int64_t limit);
 
 uint32_t myosem_bit_length(uint64_t value);   /* 0 for 0 */
-int32_t myosem_log2(uint64_t value);          /* Q20 of value >= 1, within 1.2e-5 */
-uint32_t myosem_exp2_minus(uint32_t t_q16);   /* Q30 of 2^-t, within 4e-6 */
+int32_t myosem_log2(uint64_t value);          /* Q24 of value >= 1, within 2e-7 */
+uint32_t myosem_exp2_minus(uint32_t t_q16);   /* Q30 of 2^-t, within 3e-8 */
 uint32_t myosem_root(uint64_t value);         /* largest integer whose square is not above */
 
 #endif

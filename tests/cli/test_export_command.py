@@ -12,9 +12,11 @@ from click.testing import CliRunner
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 pytest.importorskip("onnx", reason="the [train] extra is not installed")
 
+from myosem_edge import keys
 from myosem_edge.bundle import bundle_from
 from myosem_edge.cli.main import main
 from myosem_edge.learn.sample import PACK, sample_folder
+from tests.conftest import KEY, Exported
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +123,47 @@ def test_a_users_folder_that_is_a_file_is_said_before_any_work(
     home.write_text("a file where the folder should be")
     code, out, err = run("export", "--out", tmp_path / "a.myosem", *options)
     assert (code, out) == (8, "") and f"{home}: is no folder" in err and "read recordings" not in err
+
+
+# From a bundle to C
+
+
+@pytest.fixture
+def bundle(exported: Exported, home: Path) -> Path:
+    public = home.parent / "factory.pub"
+    public.write_text(KEY.public_key().public_bytes_raw().hex())
+    keys.trust(public)
+    return exported.path
+
+
+def test_a_bundle_becomes_a_folder_of_c(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ("export", "--target", "cortex-m", "--from", bundle)
+    code, out, err = run(*arguments, "--dry-run")
+    assert code == 0 and "Would write" in out and not Path("small-1-cortex-m").exists(), err
+    code, out, err = run(*arguments)
+    assert code == 0 and "files to small-1-cortex-m" in out, err
+    assert {"myosem.h", "myosem_body_arrays.h", "README.md", "check"} < {
+        p.name for p in Path("small-1-cortex-m").iterdir()
+    }
+    code, out, err = run(*arguments, "--out", "elsewhere", "--json")
+    said = json.loads(out)
+    written = {str(p.relative_to("elsewhere")) for p in Path("elsewhere").rglob("*") if p.is_file()}
+    assert code == 0 and set(said["files"]) == written and said["written"] and said["state_bytes"] > 4000, err
+    code, _, err = run(*arguments)
+    assert code == 3 and "small-1-cortex-m: is there already" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--target", "cortex-m"), 2, "Missing option '--from'"),
+        (("--target", "cortex-m", "--from", "absent.myosem"), 4, "no such file"),
+        (("--target", "cortex-m", "--from", "a", "--size", "15k", "--seed", "1"), 2, "--seed, --size: of no use"),
+        (("--from", "a.myosem"), 2, "--from is for --target cortex-m"),
+        (("--target", "cortex-a"), 2, "'cortex-a' is not one of"),
+    ],
+)
+def test_what_does_not_belong_together_is_said(options: tuple[str, ...], code: int, message: str) -> None:
+    found, out, err = run("export", *options)
+    assert found == code and out == "" and message in err and "Traceback" not in err

@@ -146,11 +146,10 @@ def test_logarithm_power_and_root_stay_within_their_bounds(small: HostKernel) ->
     rng = np.random.default_rng(3)
     values = [1, 2, 3, 2**63, 2**64 - 1, *(int(v) for v in np.exp2(rng.uniform(0, 63.9, 20000)))]
     log2 = small.function("myosem_log2", ctypes.c_int32, ctypes.c_uint64)
-    errors = [log2(v) / 2**20 - np.log2(v) for v in values]
-    assert 1e-6 < np.abs(errors).max() < 1.2e-5
+    assert np.abs([log2(v) / 2**24 - np.log2(v) for v in values]).max() < 2e-7
     exp2 = small.function("myosem_exp2_minus", ctypes.c_uint32, ctypes.c_uint32)
     exponents = [0, 1, 2**16 - 1, 2**16, 31 << 16, 2**32 - 1, *map(int, rng.integers(0, 40 << 16, 20000))]
-    assert np.abs([exp2(t) / 2**30 - 2.0 ** (-t / 2**16) for t in exponents]).max() < 4e-6
+    assert np.abs([exp2(t) / 2**30 - 2.0 ** (-t / 2**16) for t in exponents]).max() < 3e-8
     root = small.function("myosem_root", ctypes.c_uint32, ctypes.c_uint64)
     assert all((r := root(v)) ** 2 <= v < (r + 1) ** 2 for v in values)
 
@@ -177,9 +176,9 @@ def compared(kernel: HostKernel, samples: np.ndarray, fit: Fit) -> dict[str, flo
 @pytest.mark.parametrize("level", [1.0, LEVEL, 900.0])
 def test_front_is_within_a_step_of_the_float_front(kernel: HostKernel, level: float) -> None:
     found = compared(kernel, emg(600, 5, level), Fit(False, 0, np.full(8, level)))
-    assert found["most"] <= 1 and found["equal"] > 0.998
-    assert found["cosine"] > 0.99 and found["mean cosine"] > 0.9998 and found["length"] < 1e-4
-    assert found["nearest"] > 0.97  # of a student that has learnt nothing, in a gallery of noise
+    assert found["most"] <= 1 and found["equal"] > (0.9999 if level > 1 else 0.999)
+    assert found["cosine"] > 0.99 and found["mean cosine"] > 0.9999 and found["length"] < 1e-4
+    assert found["nearest"] > 0.99  # of a student that has learnt nothing, in a gallery of noise
 
 
 @pytest.mark.parametrize(("mirrored", "shift"), [(True, 0), (False, 3), (True, 5)])
@@ -196,7 +195,7 @@ def test_no_fit_is_the_typical_one(small: HostKernel) -> None:
 @pytest.mark.parametrize("changes", [{"activation_aware": False}, {"slow_frames": 1}, {"slow_frames": 3, "taps": 4}])
 def test_other_switches_of_the_encoder(tmp_path: Path, changes: dict[str, Any]) -> None:
     found = compared(built(make_model(**changes), tmp_path), emg(300, 8), FIT)
-    assert found["most"] <= 1 and found["equal"] > 0.998
+    assert found["most"] <= 1 and found["equal"] > 0.9995
 
 
 def test_two_sections_and_none(tmp_path: Path) -> None:
@@ -204,7 +203,7 @@ def test_two_sections_and_none(tmp_path: Path) -> None:
     for name, sections in (("two", [*make_model().filter.sos, notch]), ("none", [[1.0, 0, 0, 1, 0, 0]])):
         model = replace(make_model(), filter=BlockFilter(np.array(sections), 5))
         found = compared(built(model, tmp_path / name), emg(300, 9), FIT)
-        assert found["most"] <= 1 and found["equal"] > 0.998
+        assert found["most"] <= 1 and found["equal"] > 0.9995
 
 
 @pytest.mark.parametrize("kind", ["silence", "rails", "square", "impulse"])
@@ -218,7 +217,7 @@ def test_signals_at_their_limits_stay_defined(small: HostKernel, kind: str) -> N
     elif kind == "impulse":
         samples[250] = 2**15 - 1
     found = compared(small, samples, Fit(False, 0, np.full(8, 1000.0)))
-    assert found["most"] <= 1 and found["equal"] > 0.99
+    assert found["most"] <= 1 and found["equal"] > 0.999
     quiet = compared(small, samples, Fit(False, 0, np.full(8, 60000.0)))
     assert quiet["most"] <= 1
     ran = small.run(samples, Fit(False, 0, np.full(8, 0.001)))  # clipped
@@ -248,7 +247,7 @@ def test_an_encoder_that_does_not_fit_is_refused() -> None:
         (replace(model, tensors=wide), "a sum of the body is too large"),
         (replace(model, filter=loud), "gain of the input filter is too large"),
         (replace(model, filter=ringing), "a filter that rings too long"),
-        (replace(model, front=replace(model.front, kernel=model.front.kernel * 1e6)), "a weight of the front"),
+        (replace(model, front=replace(model.front, kernel=model.front.kernel * 1e9)), "a weight of the front"),
         (replace(model, front=replace(model.front, slow_frames=500)), "samples in a slow power"),
     ):
         with pytest.raises(InputError, match=message):
@@ -267,7 +266,7 @@ def test_the_same_model_gives_the_same_files_and_their_sizes_are_right(tmp_path:
     (tmp_path / "sizes.c").write_text(sizes)
     subprocess.run([compiler(), *WARNINGS, "-fsyntax-only", str(tmp_path / "sizes.c")], check=True)
     weights = sum(t.size for name, t in model.tensors.items() if t.dtype == np.int8)
-    assert weights < folder.array_bytes < 2 * weights + 40_000
+    assert weights < folder.array_bytes < 2 * weights + 60_000
     assert folder.gallery_bytes == 2 * model.gallery.prototypes.size
 
 
@@ -291,7 +290,7 @@ def test_a_bundle_becomes_a_folder_whose_check_passes(exported: Exported, tmp_pa
     out = checked(tmp_path, folder)
     assert "bytes of h that differ, from the same features: 0 of 9600" in out
     equal, total = re.findall(r"from samples: (\d+) of (\d+)", out)[0]
-    assert int(equal) >= 0.99 * int(total) == 198
+    assert int(equal) >= 0.995 * int(total) == 199
     readme = folder.files["README.md"].decode()
     assert exported.bundle.sha256 in readme and f"| state | {folder.state_bytes} bytes" in readme
     assert "Not a medical device" in readme and folder.files["MODEL_CARD.md"] == exported.bundle.member("MODEL_CARD.md")
@@ -340,7 +339,7 @@ def test_a_cortex_m3_gives_the_bytes_of_this_computer(size: str, tmp_path: Path)
     weighed = subprocess.run([*make, "size"], capture_output=True, text=True, check=True).stdout
     text, data, bss = map(int, weighed.splitlines()[-1].split()[:3])
     own = folder.array_bytes + folder.gallery_bytes
-    assert own < text < own + 12_000 and data == 0 and bss == state_bytes(model) + 80
+    assert own < text < own + 10_000 and data == 0 and bss == state_bytes(model) + 80
     library = ["arm-none-eabi-nm", "--undefined-only", str(tmp_path / "build" / "libmyosem.a")]
     asked = set(re.findall(r" U (\S+)", subprocess.run(library, capture_output=True, text=True, check=True).stdout))
     foreign = {name for name in asked if not name.startswith("myosem_")}
