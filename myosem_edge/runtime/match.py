@@ -70,10 +70,12 @@ class Matcher:
     def __init__(self, gallery: Gallery, constants: MatchConstants, enrolment: Enrolment | None = None) -> None:
         self.gallery, self.constants, self.enrolment = gallery, constants, enrolment
         self._enrolled = np.zeros(len(gallery.ids), dtype=bool)
+        self._evidence = np.array([constants.enrolled_bias, constants.enrolled_distance, constants.enrolled_text])
         if enrolment is not None:
             self._rows = gallery.rows(enrolment.actions)
             self._enrolled[self._rows] = True
             self._learnt = np.array([name in gallery.learnt for name in enrolment.actions])
+        self._others = np.flatnonzero(~self._enrolled)
 
     def match(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and cosines, both (hops, gallery)."""
@@ -82,11 +84,10 @@ class Matcher:
         if e is None:
             return np.exp(log_softmax(cosines / c.text_temperature)), cosines
         probabilities = np.zeros(cosines.shape)
-        others = ~self._enrolled
+        others = self._others
         enrolled = np.ones(len(cosines))
-        if others.any():
-            weights = np.array([c.enrolled_bias, c.enrolled_distance, c.enrolled_text])
-            enrolled = _sigmoid(enrolled_evidence(e, self._enrolled, encoded.h, cosines) @ weights)
+        if len(others):
+            enrolled = _sigmoid(enrolled_evidence(e, self._enrolled, encoded.h, cosines) @ self._evidence)
             inside = np.exp(log_softmax(cosines[:, others] / c.text_temperature))
             probabilities[:, others] = (1.0 - enrolled)[:, None] * inside
         scores = head_scores(e, encoded, cosines[:, self._rows], self._learnt)
@@ -101,8 +102,8 @@ def head_scores(enrolment: Enrolment, encoded: Encoded, cosines: np.ndarray, lea
     cosines (n, actions) of the enrolled actions; `learnt` (actions,) bool as in `text_scores`. A product of experts
     (Hinton 2002): what the wearer showed and what the population knows, each able to veto.
     """
-    shown = sum(head.log_posteriors(getattr(encoded, name)) for name, head in enrolment.heads.items())
-    return np.asarray(shown + enrolment.text_weight * text_scores(cosines, learnt))
+    shown = log_softmax(np.stack([head.scores(getattr(encoded, name)) for name, head in enrolment.heads.items()]))
+    return np.asarray(shown.sum(axis=0) + enrolment.text_weight * text_scores(cosines, learnt))
 
 
 def text_scores(cosines: np.ndarray, learnt: np.ndarray) -> np.ndarray:

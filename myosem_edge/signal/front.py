@@ -86,10 +86,12 @@ def step_front(weights: FrontWeights, frames: np.ndarray, state: FrontState) -> 
     """Canonical, scaled frames (k, frame_samples, channels) float32 -> features (k, width) float32, the next state."""
     k, n, channels = frames.shape
     line = np.concatenate((state.history, frames.reshape(k * n, channels)))
-    windows = np.lib.stride_tricks.sliding_window_view(line, weights.taps, axis=0)  # (k * n, channels, taps)
-    mixed = windows.transpose(0, 2, 1).reshape(k * n, -1) @ weights.kernel
-    powers = np.concatenate((state.powers, np.square(mixed).reshape(k, n, -1).mean(axis=1)))
-    channel_powers = np.concatenate((state.channel_power[None], np.square(frames).mean(axis=1)))
+    # A row of windows is a stretch of the line: (k * n, taps * channels), oldest sample first.
+    step = line.itemsize
+    windows = np.ndarray((k * n, weights.kernel.shape[0]), line.dtype, line, strides=(channels * step, step))
+    mixed = windows.copy() @ weights.kernel
+    powers = np.concatenate((state.powers, np.add.reduce(np.square(mixed).reshape(k, n, -1), axis=1) / n))
+    channel_powers = np.concatenate((state.channel_power[None], np.add.reduce(np.square(frames), axis=1) / n))
     log_power = np.concatenate([_log_mean(powers, k, m) for m in (FAST_FRAMES, weights.slow_frames)], axis=1)
     features = log_power @ weights.expand + weights.expand_bias
     if weights.gate is not None:
