@@ -9,11 +9,12 @@ RUN = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST = pytest --durations=5
 
-.PHONY: help demo test test-full test-long lint docs clean
+.PHONY: help demo test test-arm test-full test-long lint docs clean
 
 help:
 	@echo 'make demo       the whole chain without hardware: export, calibrate, run, report'
 	@echo 'make test       style, types, tests, coverage'
+	@echo 'make test-arm   bundles on emulated 64- and 32-bit boards'
 	@echo 'make test-full  the same, and what needs packages of the system or takes some minutes more'
 	@echo 'make test-long  soak, full fuzz, mutants: hours'
 	@echo 'make lint       style and types alone'
@@ -42,6 +43,10 @@ test: $(VENV)/.stamp-test
 	$(RUN) coverage report && \
 	echo && echo 'Skipped:' && { grep -E '^(SKIPPED|XFAIL)' $(LOG) || echo '  nothing'; } && \
 	tail -n 1 $(LOG) && echo "make test took $$(( ($$(date +%s) - begun) / 60 )) min $$(( ($$(date +%s) - begun) % 60 )) s"
+
+# The board's Python and packages under QEMU; a part of test-full. Skips with its reason where they cannot be had.
+test-arm: $(VENV)/.stamp-test
+	$(RUN) $(PYTEST) -m full tests/arm -s
 
 # pytest's exit code 5 says that no test has the marker, which is no failure here.
 test-full: test

@@ -13,6 +13,7 @@ from safetensors.numpy import load
 from myosem_edge.bundle import bundle_from
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.firmware_bridge.frontends.base import Chunk
+from myosem_edge.runtime.backends import BACKENDS
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.signal.features import log_features, window_sums
@@ -56,8 +57,7 @@ def main(bundle: Path, as_json: bool) -> None:
         return times
 
     rows = {
-        "onnxruntime, whole decision": decoder("onnxruntime"),
-        "numpy reference, whole decision": decoder("reference"),
+        **{f"{backend}, whole decision": decoder(backend) for backend in BACKENDS},
         "log features of a 250 ms window + LDA": windowed,
     }
     found: dict[str, list[float]] = {name: [] for name in rows}
@@ -66,7 +66,7 @@ def main(bundle: Path, as_json: bool) -> None:
             times = once()
             if round_:  # the first round warms up
                 found[name] += times
-    base = np.median(found["onnxruntime, whole decision"])
+    base = np.median(found[f"{BACKENDS[0]}, whole decision"])
     results = [
         {
             "what": name,

@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from myosem_edge.cli._output import json_option, print_json, table
+from myosem_edge.cli._types import backend_option
 from myosem_edge.demo.wearer import load_person
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
@@ -27,7 +28,7 @@ SETTLE_S = 3.0
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--backend", default="onnxruntime", show_default=True)
+@backend_option
 @json_option
 def main(bundle: Path, runs: int, backend: str, as_json: bool) -> None:
     """Start-up and memory of `myosem-edge run`, without a profile."""

@@ -13,6 +13,7 @@ from scipy.stats import chi2
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.bundle import bundle_from
 from myosem_edge.cli._output import json_option, print_json, table
+from myosem_edge.cli._types import backend_option
 from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT
 from myosem_edge.learn.datasets import myo_readings8
 from myosem_edge.learn.scoring.streams import StreamResult, play_person, pool
@@ -24,7 +25,7 @@ from myosem_edge.runtime.grips import load_grip_map
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, envvar="MYOSEM_DATA")
 @click.option("--person", "people", multiple=True, default=SHIPPED_HELD_OUT, show_default=True)
-@click.option("--backend", default="onnxruntime", show_default=True)
+@backend_option
 @json_option
 def main(bundle: Path, data: Path, people: tuple[str, ...], backend: str, as_json: bool) -> None:
     """Delay from EMG onset, wrong grips and false activations per hour, calibrated on one repetition."""
@@ -52,7 +53,7 @@ def main(bundle: Path, data: Path, people: tuple[str, ...], backend: str, as_jso
 def _intervals(played: list[StreamResult]) -> dict[str, float]:
     """Exact 95 % Poisson intervals of the false activations per hour (Garwood 1936)."""
     found = {}
-    for name in ("rest", "free"):
+    for name in ("rest", "believed", "free"):
         events = sum(getattr(r, f"{name}_events") for r in played)
         hours = sum(getattr(r, f"{name}_s") for r in played) / 3600
         found[f"{name}_per_h_low"] = float(chi2.ppf(0.025, 2 * events) / 2 / hours) if events else 0.0

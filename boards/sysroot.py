@@ -43,7 +43,7 @@ Call = Callable[[Sequence[str], Mapping[str, str]], "subprocess.CompletedProcess
 
 @dataclass(frozen=True)
 class Target:
-    """What one architecture is made of. `wheels` come at the version that is installed on this machine.
+    """What one architecture is made of. `wheels` come at the version named, or else that is installed on this machine.
 
     `processor` is QEMU's name where it cannot play the board's own core. `libraries` are folders of the system that
     only links outside its packages lead to.
@@ -67,7 +67,7 @@ TARGETS = {
             "arm64",
             "qemu-aarch64-static",
             ("python3-minimal", "libpython3-stdlib", "libstdc++6"),
-            ("numpy", "onnxruntime", "click", "pyserial", "cryptography", "safetensors"),
+            ("numpy", "onnxruntime", "ai-edge-litert", "click", "pyserial", "cryptography", "safetensors"),
             resolve=True,
         ),
         # numpy and cffi have no wheel for armv7l.
@@ -75,8 +75,8 @@ TARGETS = {
             "armv7l",
             "armhf",
             "qemu-arm-static",
-            ("python3-minimal", "libpython3-stdlib", "python3-numpy", "python3-cffi-backend"),
-            ("click", "pyserial", "cryptography", "safetensors"),
+            ("python3-minimal", "libpython3-stdlib", "libstdc++6", "python3-numpy", "python3-cffi-backend"),
+            ("tflite-runtime==2.14.0", "click", "pyserial", "cryptography", "safetensors"),
             resolve=False,
             processor="cortex-a7",
             libraries=("usr/lib/arm-linux-gnueabihf/blas", "usr/lib/arm-linux-gnueabihf/lapack"),
@@ -205,7 +205,7 @@ def prepare(target: Target, cache: Path, call: Call | None = None) -> Sysroot:
     for tool, package in ((target.emulator, "qemu-user-static"), ("apt-get", "apt"), ("dpkg-deb", "dpkg")):
         if shutil.which(tool) is None:
             raise InputError(f"{tool} is not installed", todo=f"sudo apt install {package}")
-    wheels = [f"{name}=={_installed(name)}" for name in target.wheels]
+    wheels = [name if "==" in name else f"{name}=={_installed(name)}" for name in target.wheels]
     place = cache / f"{target.debian}-{_digest(target, wheels)}"
     if not place.is_dir():
         try:

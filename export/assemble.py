@@ -16,6 +16,7 @@ from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.manifest import Filter, Manifest, Quantisation, Sizes, Tolerance
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.quantize.onnx_body import body_to_onnx
+from myosem_edge.quantize.tflite_body import body_to_tflite
 from myosem_edge.runtime.decoder import Model, OperatingPoint
 from myosem_edge.runtime.encoder import Fit
 from myosem_edge.runtime.match import Gallery
@@ -56,6 +57,7 @@ class Student:
             dict(self.trained.ring_templates),
             self.operating_point,
             self.montage.rate_hz,
+            body_to_tflite(self.body),
         )
 
 
@@ -89,7 +91,8 @@ def members(
         "log_features": encoded.log_features,
     }
     return {
-        "encoder.onnx": body_to_onnx(student.body),
+        "encoder.onnx": model.onnx,
+        "encoder.tflite": body_to_tflite(student.body),
         "encoder.safetensors": save(_contiguous(tensors)),
         "descriptions.safetensors": save(_contiguous(descriptions)),
         "descriptions.txt": "".join(f"{name}\t{catalogue[name].name}\n" for name in ids).encode(),
@@ -113,7 +116,7 @@ def manifest(student: Student, name: str, version: str, metrics: Mapping[str, An
         window_ms=float(config.receptive_frames * FRAME_MS),
         hop_ms=float(FRAME_MS),
         sizes=Sizes(config.width, config.embedding, 3 * montage.channels),
-        quantisation=Quantisation("int8 body as QDQ, float32 front", "uint8 per tensor", "int8 per output channel"),
+        quantisation=Quantisation("int8 body, float32 front", "uint8 per tensor", "int8 per output channel"),
         descriptions=len(student.table.ids),
         encoder_id=student.table.encoder_id,
         texts_sha256=student.table.texts_sha256,

@@ -7,14 +7,14 @@ seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
 
 from myosem_edge.errors import InputError
-from myosem_edge.learn.corpus.sessions import Session
-from myosem_edge.learn.scoring.embed import Encode, embed, worn_scale, worn_shift
+from myosem_edge.learn.corpus.sessions import NO_ACTION, Session
+from myosem_edge.learn.scoring.embed import Embedded, Encode, embed, worn_scale, worn_shift
 from myosem_edge.learn.scoring.fewshot import HEAD, TEST_AFTER, budget_rows, calibrate_rows, few_shot
 from myosem_edge.learn.scoring.metrics import emg_to_text, over_people
 from myosem_edge.learn.teacher.checkpoint import Trained
@@ -26,12 +26,12 @@ from myosem_edge.runtime.grips import REST
 from myosem_edge.runtime.match import MatchConstants, enrolled_evidence
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 
-SMOOTHING_HOPS = 2  # a single odd hop does not count, and an onset is hardly delayed
+SMOOTHING_HOPS = 1  # none: the gate's votes see to a single odd hop, and a mean delays every onset
 SETTLE_HOPS = 24  # receptive field of the encoder and window of the features are full by then
 MIN_MARGIN = 0.1
-MIN_LEVEL = 0.3  # of a comfortable contraction: relaxed muscles tremble below this
+MIN_LEVEL = 0.4  # of a comfortable contraction: relaxed muscles tremble below this
 COSINE_PERCENTILE = 5.0  # of true actions: one in twenty honest matches may be called unknown
-KNOWN_PERCENTILE = 5.0  # of calibrated actions: so many honest hops may look like none of them
+KNOWN_PERCENTILE = 5.0  # of the onsets of calibrated actions: so many honest hops may look like none of them
 HIDDEN_ACTIONS = 2  # actions kept out of an enrolment to learn what an unknown action looks like
 
 
@@ -102,6 +102,7 @@ def operating_point(
     texts: list[tuple[np.ndarray, np.ndarray]] = []
     evidence: list[np.ndarray] = []
     known: list[np.ndarray] = []
+    begins: list[np.ndarray] = []
     rows = np.asarray(gallery)
     for session in sessions:
         fit = Fit(False, worn_shift(session, trained, ids, {1}), worn_scale(session, {1}))
@@ -112,22 +113,29 @@ def operating_point(
         cosines = e.z @ prototypes[rows].T
         texts.append((cosines[judged], np.searchsorted(rows, e.action[judged])))
         present = [int(a) for a in np.unique(e.action) if ids[a] != REST]
+        ways_in = _ways_in(session, encode, fit, ids)
         for _ in range(2):
             hidden = set(rng.permutation(present)[:HIDDEN_ACTIONS].tolist())
             shown = budget_rows(e, "1") & ~np.isin(e.action, list(hidden))
             fitted = calibrate_rows(e, shown, encode, ids, prototypes, trained, fit)
             inside = np.isin(e.action, fitted.classes)
             enrolled = np.isin(rows, fitted.classes)
-            evidence.append(enrolled_evidence(fitted.enrolment, enrolled, e.h[judged].astype(float), cosines[judged]))
-            known.append(inside[judged])
+            for part in (e, *ways_in):
+                chosen = part.repetition > TEST_AFTER
+                h, z, action = part.h[chosen].astype(float), part.z[chosen], part.action[chosen]
+                evidence.append(enrolled_evidence(fitted.enrolment, enrolled, h, z @ prototypes[rows].T))
+                known.append(np.isin(action, fitted.classes))
+                begins.append(np.full(len(action), part is not e))
             own = judged & inside
             heads.append((fitted.posteriors(own)[HEAD], np.searchsorted(fitted.classes, e.action[own])))
     if not heads:
         raise InputError("no session has enough repetitions to measure the operating point")
-    facts, inside = np.concatenate(evidence), np.concatenate(known)
-    bias, distance, text = _logistic(facts, inside)
-    # The evidence must not cost more than KNOWN_PERCENTILE of what was calibrated, whatever it costs in rejection.
-    bias = round(bias - float(np.percentile(facts[inside] @ [bias, distance, text], KNOWN_PERCENTILE)), 4)
+    facts, inside, onset = np.concatenate(evidence), np.concatenate(known), np.concatenate(begins)
+    bias, distance, text = _logistic(facts, inside, onset)
+    # The evidence must not cost more than KNOWN_PERCENTILE of what was calibrated, whatever it costs in rejection. It
+    # is the way into a hold that is dear: there evidence is poorest, and what is rejected there is delay.
+    dear = inside & onset if (inside & onset).any() else inside
+    bias = round(bias - float(np.percentile(facts[dear] @ [bias, distance, text], KNOWN_PERCENTILE)), 4)
     own_cosine = np.concatenate([cosines[np.arange(len(truth)), truth] for cosines, truth in texts])
     return OperatingPoint(
         smoothing_hops=SMOOTHING_HOPS,
@@ -138,6 +146,15 @@ def operating_point(
         typical_rms=round(float(np.median([session.scale.mean() for session in sessions])), 3),
         match=MatchConstants(_temperature(texts), _temperature(heads), bias, distance, text),
     )
+
+
+def _ways_in(session: Session, encode: Encode, fit: Fit, ids: tuple[str, ...]) -> list[Embedded]:
+    """The hops on the way into a hold, as one more embedding; none where a session was not cued."""
+    rest = ids.index(REST)
+    clips = [replace(clip, action=np.where(clip.early == rest, NO_ACTION, clip.early)) for clip in session.clips]
+    if not any((clip.action >= 0).any() for clip in clips):
+        return []
+    return [embed(replace(session, clips=clips), encode, scale=fit.scale, shift=fit.shift)]
 
 
 def _temperature(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -157,9 +174,13 @@ def _temperature(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     return round(float(grid[loss.argmin()]), 4)
 
 
-def _logistic(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """Weights of a logistic regression, both outcomes weighing the same, lightly regularised."""
-    weight = np.where(y, 0.5 / max(y.sum(), 1), 0.5 / max((~y).sum(), 1))
+def _logistic(x: np.ndarray, y: np.ndarray, onset: np.ndarray) -> tuple[float, float, float]:
+    """Weights of a logistic regression, lightly regularised. Both outcomes weigh the same, and so do holds and onsets:
+    an onset is a tenth of the hops, but it is where a command is made or missed.
+    """
+    group = 2 * onset + y
+    weight = 1.0 / np.bincount(group, minlength=4)[group]
+    weight /= weight.sum()
     sign = np.where(y, 1.0, -1.0)
 
     def loss(w: np.ndarray) -> float:

@@ -25,6 +25,7 @@ from myosem_edge.files import write_atomic
 from myosem_edge.keys import TrustedKey, key_id, trusted_keys
 from myosem_edge.manifest import Manifest, Member
 from myosem_edge.onnx_scan import scan_onnx
+from myosem_edge.tflite_scan import scan_tflite
 
 KIB, MIB = 1024, 1024 * 1024
 FILE_CAP = 64 * MIB
@@ -255,7 +256,7 @@ def _read(data: bytes, path: Path | str, keys: Mapping[str, TrustedKey], note: C
 
     members = {name: bytes(parts[name]) for name in PAYLOAD if name in parts}
     _check_contents(members, path)
-    note("contents", "graph without external data or foreign operators, tensors and texts readable")
+    note("contents", "graphs without external data or foreign operators, tensors and texts readable")
     return Bundle(manifest, hashlib.sha256(data).hexdigest(), signer.name, signer.is_dev, members)
 
 
@@ -312,8 +313,8 @@ def _check_members(parts: Mapping[str, memoryview], manifest: Manifest, path: Pa
 
 def _check_contents(members: Mapping[str, bytes], path: Path | str) -> None:
     scan_onnx(members["encoder.onnx"], _inside(path, "encoder.onnx"))
-    if "encoder.tflite" in members and members["encoder.tflite"][4:8] != b"TFL3":
-        raise BundleError("is not a TFLite model", where=_inside(path, "encoder.tflite"), expected="the mark TFL3")
+    if "encoder.tflite" in members:
+        scan_tflite(members["encoder.tflite"], _inside(path, "encoder.tflite"))
     for name in members:
         if name.endswith(".safetensors"):
             _check_tensors(members[name], _inside(path, name))

@@ -32,7 +32,7 @@ class Harm:
 
 @torch.no_grad()
 def sensitivity(body: FakeBody, features: Sequence[Tensor], prototypes: Tensor, view_scale: Tensor) -> list[Harm]:
-    """In the order of the signal, everything last; prototypes (n, embedding), view_scale (views,) as the matcher has.
+    """In the order of the signal, everything last; prototypes (n, embedding), view_scale (views, 1) as the matcher has.
 
     `features` are those of people on whom no range was measured.
     """
@@ -49,7 +49,7 @@ Outputs = tuple[Tensor, Tensor, Tensor]  # h, unit z, nearest description of eve
 
 def _outputs(body: FakeBody, x: Tensor, rounded: Sequence[str], prototypes: Tensor, view_scale: Tensor) -> Outputs:
     h, z = body(x, rounded)
-    views = F.normalize(z.unflatten(-1, (len(view_scale), -1)), dim=-1) * view_scale[:, None]
+    views = F.normalize(z.unflatten(-1, (len(view_scale), -1)), dim=-1) * view_scale
     z = views.flatten(-2).flatten(0, 1)
     return h.flatten(0, 1), z, (z @ prototypes.T).argmax(dim=1)
 

@@ -64,6 +64,7 @@ def teacher() -> Any:
 def exported(tmp_path_factory: pytest.TempPathFactory, sample: dict[str, list[Any]], teacher: Any) -> Exported:
     """A bundle of a barely distilled student: right in every number but its accuracy."""
     pytest.importorskip("onnx", reason="the [train] extra is not installed")
+    pytest.importorskip("ai_edge_litert", reason="the [train] extra is not installed")
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.export.distil import DistilConfig
     from myosem_edge.export.pipeline import export_bundle
@@ -91,7 +92,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, sample: dict[str, list[An
 def pytest_report_header() -> str:
     """The versions that a report is about."""
     versions = []
-    for name in ("numpy", "onnxruntime", "torch", "cryptography", "pyserial", "hypothesis"):
+    for name in ("numpy", "onnxruntime", "ai-edge-litert", "torch", "cryptography", "pyserial", "hypothesis"):
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:

@@ -22,7 +22,18 @@ LEFT_OUT = shutil.ignore_patterns(
 )
 ROOMS = ("boards", "calibration", "export", "firmware_bridge", "quantize")
 BOARD_PACKAGES = {"numpy", "click", "pyserial", "cryptography", "safetensors", "onnxruntime"}
-BLOCKED = ("torch", "scipy", "onnx", "onnxscript", "matplotlib", "rich", "h5py", "tokenizers", "sklearn")
+BLOCKED = (
+    "torch",
+    "scipy",
+    "onnx",
+    "ai_edge_litert",
+    "onnxscript",
+    "matplotlib",
+    "rich",
+    "h5py",
+    "tokenizers",
+    "sklearn",
+)
 BOARD_SIDE = ("runtime", "calibration", "signal", "firmware_bridge", "boards", "actions")
 
 # Stands before the program under test: an installation where the extras were never installed.

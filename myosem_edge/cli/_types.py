@@ -7,6 +7,15 @@ from typing import Any
 
 import click
 
+from myosem_edge.runtime.backends import BACKENDS
+
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default=BACKENDS[0],
+    show_default=True,
+    help="Which runtime runs the encoder; no other is taken in its place.",
+)
 LARGEST_SEED = 2**63 - 1  # what both torch and numpy take
 SEED = click.IntRange(0, LARGEST_SEED)
 

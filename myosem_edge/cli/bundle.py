@@ -12,6 +12,7 @@ import click
 
 from myosem_edge.bundle import GOLDEN, Bundle, Check, Inspection, inspect_bundle, verify_bundle
 from myosem_edge.cli._output import json_option, print_json, table
+from myosem_edge.cli._types import backend_option
 from myosem_edge.errors import BundleError, MyosemError
 from myosem_edge.keys import trusted_keys
 
@@ -49,13 +50,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
 @click.command()
 @bundle_argument
 @click.option("--skip-golden", is_flag=True, help="Leave out the golden vectors, which need an encoder runtime.")
-@click.option(
-    "--backend",
-    type=click.Choice(["onnxruntime", "reference"]),
-    default="onnxruntime",
-    show_default=True,
-    help="The encoder backend that runs the golden vectors.",
-)
+@backend_option
 @json_option
 def verify(bundle: Path, skip_golden: bool, backend: str, as_json: bool) -> None:
     """Check BUNDLE from the outside in; stops at the first check that fails (exit code 4)."""

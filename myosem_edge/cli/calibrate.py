@@ -22,6 +22,7 @@ from myosem_edge.calibration.separation import enrol_separable
 from myosem_edge.calibration.session import CUES, Cue, Plan, Prompt, Session
 from myosem_edge.calibration.store import Store, Which
 from myosem_edge.cli._output import json_option, plain, print_json, table
+from myosem_edge.cli._types import backend_option
 from myosem_edge.clock import Clock, MonotonicClock
 from myosem_edge.errors import DeviceError, RefusedError
 from myosem_edge.firmware_bridge.frontends import front_end as front_end_named
@@ -29,7 +30,6 @@ from myosem_edge.firmware_bridge.frontends.base import FrontEnd, Phase
 from myosem_edge.firmware_bridge.port import SerialPort
 from myosem_edge.keys import trusted_keys
 from myosem_edge.runtime.decoder import Model, describe_gallery
-from myosem_edge.runtime.encoder import BACKENDS
 
 TICK_S = 0.02
 FIRST_SAMPLE_S = 60.0  # a scan, three attempts to connect and the armband's own start fit in half of it
@@ -222,7 +222,7 @@ def plain_names(bundle: Bundle, actions: tuple[str, ...]) -> dict[str, str]:
     help="For a wearer without that hand: mirrored by the other one, or imagined.",
 )
 @click.option("--accept", is_flag=True, help="Use the new profile at once instead of keeping it provisional.")
-@click.option("--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], show_default=True)
+@backend_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--dry-run", is_flag=True, help="Check bundle, port and montage, show the plan, prompt nobody.")
 def calibrate(

@@ -1,18 +1,36 @@
-"""`myosem-edge export`: from a teacher to one signed bundle."""
+"""`myosem-edge export`: from a teacher to one signed bundle, and from a bundle to C for a microcontroller."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import Bar, one_thread, shipped_teacher
 from myosem_edge.cli._types import SEED, FiniteRange
 from myosem_edge.errors import InputError
 
+TARGETS = ("bundle", "cortex-m")
+# The one option of a target that another one would ignore is better refused.
+C_OPTIONS = {"target", "bundle", "out", "dry_run", "as_json"}
+
 
 @click.command()
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default=TARGETS[0],
+    show_default=True,
+    help="What to write: a signed bundle, or the encoder of one (--from) as a folder of C11.",
+)
+@click.option(
+    "--from",
+    "bundle",
+    type=click.Path(path_type=Path),
+    help="With --target cortex-m: the bundle, which was judged and signed before.",
+)
 @click.option("--teacher", type=click.Path(path_type=Path), help="Teacher checkpoint (default: the shipped one).")
 @click.option(
     "--data",
@@ -23,8 +41,8 @@ from myosem_edge.errors import InputError
     "--out",
     type=click.Path(path_type=Path),
     default=Path("myosem-shipped-1.myosem"),
-    show_default=True,
-    help="The bundle to write.",
+    show_default="myosem-shipped-1.myosem; of C, NAME-VERSION-cortex-m",
+    help="The bundle, or the new folder of C, to write.",
 )
 @click.option(
     "--size",
@@ -63,7 +81,11 @@ from myosem_edge.errors import InputError
 @click.option("--layers", is_flag=True, help="Measure on the judges which layer's rounding hurts.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; train and write nothing.")
 @json_option
+@click.pass_context
 def export(
+    ctx: click.Context,
+    target: str,
+    bundle: Path | None,
     teacher: Path | None,
     data: Path | None,
     out: Path,
@@ -84,7 +106,15 @@ def export(
 
     The student is distilled on the `distil` people of the data folder and judged on its `judge` people, whom nothing
     was trained on. The same inputs give the same bundle.
+
+    --target cortex-m --from BUNDLE writes that bundle's encoder as C11 without heap or floating point, with its golden
+    vectors and a README; nothing is trained.
     """
+    if target != TARGETS[0]:
+        _export_c(ctx, bundle, out, dry_run, as_json)
+        return
+    if bundle is not None:
+        raise click.UsageError("--from is for --target cortex-m; a bundle is made from a teacher")
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.export.distil import DistilConfig
     from myosem_edge.export.pipeline import check_target, export_bundle
@@ -163,3 +193,33 @@ def export(
         click.echo(
             "A dev key drives emulated hands only. For a real hand: myosem-edge keys new NAME, then export --key NAME"
         )
+
+
+def _export_c(ctx: click.Context, bundle: Path | None, out: Path, dry_run: bool, as_json: bool) -> None:
+    from myosem_edge.bundle import bundle_from
+    from myosem_edge.export.c_folder import make_c_folder
+
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if foreign := sorted(set(given) - C_OPTIONS):
+        options = ", ".join("--" + name.replace("_", "-") for name in foreign)
+        raise click.UsageError(f"{options}: of no use with --target cortex-m, which takes a bundle as it is")
+    if bundle is None:
+        raise click.UsageError("Missing option '--from': the bundle whose encoder becomes C")
+    opened = bundle_from(bundle)
+    if "out" not in given:
+        out = Path(f"{opened.manifest.name}-{opened.manifest.version}-cortex-m")
+    made = make_c_folder(opened)
+    if not dry_run:
+        made.write(out)
+    if as_json:
+        print_json({"folder": str(out), "written": not dry_run, **made.to_dict()})
+        return
+    rows = [
+        ("constants", f"{made.array_bytes} bytes"),
+        ("gallery", f"{made.gallery_bytes} bytes, where myosem_nearest is called"),
+        ("state", f"{made.state_bytes} bytes for each arm"),
+    ]
+    click.echo(table(rows))
+    click.echo(f"{'Would write' if dry_run else 'Wrote'} {len(made.files)} files to {out}")
+    if not dry_run:
+        click.echo(f"Next: make -C {out} check; README.md there says how to call it")

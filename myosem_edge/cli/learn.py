@@ -10,7 +10,7 @@ import click
 
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device, read_sessions
-from myosem_edge.cli._types import SEED
+from myosem_edge.cli._types import SEED, backend_option
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
 
@@ -165,7 +165,7 @@ def _plot_history(history: Sequence[dict[str, float]], path: Path) -> None:
     "movement or more. Otherwise it is taken to sit as the maker shows.",
 )
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--backend", type=click.Choice(["onnxruntime", "reference"]), default="onnxruntime", show_default=True)
+@backend_option
 @json_option
 def query(
     bundle: Path,

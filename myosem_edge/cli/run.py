@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from myosem_edge.cli._output import plain, print_json, table
-from myosem_edge.cli._types import FiniteRange
+from myosem_edge.cli._types import FiniteRange, backend_option
 from myosem_edge.errors import MyosemError, RefusedError, StorageError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
@@ -64,7 +64,7 @@ class Chosen:
 )
 @click.option("--max-speed", type=_SHARE, metavar="0..1", help="Tighter speed limit, of the hand's own maximum.")
 @click.option("--max-force", type=_SHARE, metavar="0..1", help="Tighter force limit, of the hand's own maximum.")
-@click.option("--backend", default="onnxruntime", show_default=True, help="Which runtime runs the encoder.")
+@backend_option
 @click.option("--board", "board_name", metavar="NAME", help="Board profile instead of the one found.")
 @click.option("--seconds", type=FiniteRange(0, min_open=True), metavar="N", help="End by itself after so long.")
 @click.option("--log", type=_FILE, metavar="FILE", help="Keep a log; it holds everything the gate was told, no EMG.")

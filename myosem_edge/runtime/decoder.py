@@ -60,6 +60,7 @@ class Model:
     ring_templates: dict[str, np.ndarray]  # by action id
     operating_point: OperatingPoint
     rate_hz: float
+    tflite: bytes | None = None  # bundles of before have none
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Model:
@@ -85,6 +86,7 @@ class Model:
                 templates,
                 OperatingPoint.from_dict(dict(manifest.operating_point)),
                 manifest.montage.rate_hz,
+                bundle.members.get("encoder.tflite"),
             )
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise BundleError(
@@ -94,9 +96,8 @@ class Model:
 
     def encoder(self, fit: Fit | None = None, backend: str = "onnxruntime") -> StreamingEncoder:
         fit = fit or Fit.unknown(self.front.channels, self.operating_point.typical_rms)
-        return StreamingEncoder(
-            self.filter, self.front, make_body(backend, self.onnx, self.tensors), self.view_weights, fit
-        )
+        body = make_body(backend, self.onnx, self.tflite, self.tensors)
+        return StreamingEncoder(self.filter, self.front, body, self.view_weights, fit)
 
     @property
     def hop_s(self) -> float:
@@ -204,7 +205,8 @@ def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, st
     model = Model.from_bundle(bundle)
     golden = load_tensors(bundle.member("golden.safetensors"))
     fit = Fit(False, 0, golden["scale"])
-    encoded = model.encoder(fit, backend).whole(golden["samples"])
+    encoder = model.encoder(fit, backend)
+    encoded = encoder.whole(golden["samples"])
     found = {name: getattr(encoded, name) for name in ("h", "z", "log_features")}
     if any(found[name].shape != golden[name].shape for name in found):
         return False, f"shape of the golden vectors differs: {found['h'].shape}, expected {golden['h'].shape}"
@@ -215,11 +217,8 @@ def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, st
     exact = bool((found["h"] == golden["h"]).all())
     tolerance = bundle.manifest.tolerance
     ok = cosine >= tolerance.cosine_min and equal >= tolerance.equal_decisions_min and features < 1e-3
-    body = "byte-equal" if exact else "not byte-equal"
-    return (
-        ok,
-        f"{backend}: {len(encoded)} hops, body {body}, cosine >= {cosine:.6f}, {100 * equal:.2f} % equal decisions",
-    )
+    body = f"{len(encoded)} hops, body {'byte-equal' if exact else 'not byte-equal'}"
+    return ok, f"{encoder.body.name}: {body}, cosine >= {cosine:.6f}, {100 * equal:.2f} % equal decisions"
 
 
 def describe_gallery(bundle: Bundle) -> dict[str, str]:

@@ -3,6 +3,8 @@
 Speed is proportional to the contraction and is held back after every change of decision, rising again over a short
 ramp. Such a decision-based velocity ramp helps people in real time, where a majority vote shows no benefit (Simon,
 Hargrove, Lock and Kuiken 2011), so smoothing of labels is left out and what votes there are belong to the gate.
+Who holds a grip and means another lets go first, so a grip that follows another without a rest or an opening in between
+needs more probability than one from rest: held grips are left alone, and what comes from rest need not wait.
 The gate never clips; it is the shaper that keeps every well-formed stream inside what the gate lets through.
 """
 
@@ -17,6 +19,7 @@ from myosem_edge.runtime.grips import OPEN, GripMap
 
 RAMP_S = 0.3  # long enough to notice a wrong grip before it moves fast, short enough not to be felt as delay
 MIN_SPEED = 0.125  # of the hand's maximum: slower movement looks like none
+CHANGE_THRESHOLD = 0.95  # of the probability, from one grip straight to another; chosen on people trained on
 SPEED_GRAIN = 1 / 32  # a power of two, so that sums are exact; coarse, so that a trembling level sends few messages
 
 UNUSABLE, UNMAPPED, UNSURE, PACED = "unusable", "no-grip", "threshold", "pace"
@@ -30,6 +33,7 @@ class ShaperState:
     since_s: float = 0.0  # when the gate let the present grip start: the foot of the ramp
     issued: Command = NEUTRAL
     issued_s: float | None = None  # when the newest message was seen
+    held: str | None = None  # the grip that the wearer has not let go of by a rest or an opening
 
 
 def shape(
@@ -59,8 +63,11 @@ def shape(
             issued_s=state.issued_s if issued.kind == "neutral" else now_s,
             since_s=now_s if started else state.since_s,
         )
+    if issued.kind != "neutral":
+        state = replace(state, held=issued.grip)  # an opening has none
     request = _asked(state, decision, grip_map, limits, now_s, ramp_s, min_speed)
-    return replace(state, request=request), request
+    held = None if request.accepted and request.kind != "grip" else state.held
+    return replace(state, request=request, held=held), request
 
 
 def _asked(
@@ -80,7 +87,8 @@ def _asked(
         return replace(request, reject=UNUSABLE)
     if rule is None:
         return replace(request, reject=UNMAPPED)
-    if decision.probability < rule.threshold:
+    changes = state.held is not None and rule.grip not in (state.held, None, OPEN)
+    if decision.probability < (max(rule.threshold, CHANGE_THRESHOLD) if changes else rule.threshold):
         return replace(request, reject=UNSURE)
     if rule.grip is None:
         return replace(request, accepted=True)

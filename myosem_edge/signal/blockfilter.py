@@ -18,6 +18,7 @@ class BlockFilter:
         sos = np.atleast_2d(np.asarray(sos, dtype=np.float64))
         if sos.shape[1] != 6 or not np.isfinite(sos).all() or not np.allclose(sos[:, 3], 1.0):
             raise ValueError(f"sos must be finite, (sections, 6), with a0 = 1; found shape {sos.shape}")
+        self.sos = sos
         self.frame_samples = frame_samples
         self.states = 2 * len(sos)
         # The cascade is linear: pushing unit impulses through it, column by column, yields the block matrix exactly.

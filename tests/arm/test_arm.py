@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 REPLAY = Path(__file__).with_name("replay.py")
-BACKENDS = {"aarch64": ("onnxruntime", "reference"), "armv7l": ("reference",)}
+BACKENDS = {"aarch64": ("onnxruntime", "litert", "reference"), "armv7l": ("litert", "reference")}
+LITERT = {"aarch64": "litert (ai-edge-litert)", "armv7l": "litert (tflite-runtime)"}
 # One board of each core; they make a runtime choose different kernels.
 PLACES = [("aarch64", "pi_zero_2w"), ("aarch64", "pi_4"), ("aarch64", "pi_5"), ("armv7l", "pi_zero_2w")]
 PLAYED = "p12548"  # nothing that ships was trained on this person
@@ -124,6 +125,11 @@ def on_board(architecture: str, name: str, home: Path, *arguments: str) -> subpr
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
 
 
+def told(architecture: str, backend: str) -> str:
+    """What a backend calls itself there."""
+    return LITERT[architecture] if backend == "litert" else backend
+
+
 @pytest.fixture(scope="module")
 def replays() -> dict[tuple[str, str], tuple[dict[str, np.ndarray], str]]:
     return {}
@@ -157,14 +163,20 @@ def test_the_recording_is_worth_replaying(made: Made) -> None:
 
 @places
 def test_the_board_takes_the_bundle(architecture: str, name: str, sysroot: Sysroot, made: Made) -> None:
-    """Golden vectors included where ONNX Runtime exists; there is none for 32 bits."""
-    skip = [] if "onnxruntime" in BACKENDS[architecture] else ["--skip-golden"]
-    finished = on_board(architecture, name, made.home, "verify", *skip, str(made.bundle))
+    """Golden vectors included, on what a user would take there: ONNX Runtime, which does not exist for 32 bits."""
+    backend = BACKENDS[architecture][0]
+    finished = on_board(architecture, name, made.home, "verify", "--backend", backend, str(made.bundle))
     assert finished.returncode == 0, finished.stdout + finished.stderr
     checks = [line.split()[:2] for line in finished.stdout.splitlines() if line.startswith("ok ")]
-    assert len(checks) == 6 + (not skip)
-    if not skip:
-        assert "ok  golden vectors  onnxruntime: 200 hops" in finished.stdout
+    assert len(checks) == 7
+    assert f"ok  golden vectors  {told(architecture, backend)}: 200 hops" in finished.stdout
+
+
+@pytest.mark.parametrize(("architecture", "name"), [("armv7l", "pi_zero_2w")])
+def test_a_backend_that_the_board_lacks_is_said(architecture: str, name: str, sysroot: Sysroot, made: Made) -> None:
+    finished = on_board(architecture, name, made.home, "verify", str(made.bundle))
+    assert finished.returncode == 4
+    assert "'onnxruntime' is not installed here" in finished.stdout and "Traceback" not in finished.stderr
 
 
 @pytest.mark.parametrize(("architecture", "name"), [("aarch64", "pi_4"), ("armv7l", "pi_zero_2w")])
@@ -187,20 +199,21 @@ def test_golden_vectors_agree_in_every_backend(
     architecture: str, name: str, there: tuple[dict[str, np.ndarray], str]
 ) -> None:
     lines = there[1].splitlines()[1:]
-    assert [line.partition(", ")[0] for line in lines] == [f"ok {each}: 200 hops" for each in BACKENDS[architecture]]
+    expected = [f"ok {told(architecture, each)}: 200 hops" for each in BACKENDS[architecture]]
+    assert [line.partition(", ")[0] for line in lines] == expected
 
 
 @places
 def test_from_the_same_features_the_body_is_byte_equal(
     architecture: str, name: str, there: tuple[dict[str, np.ndarray], str], made: Made
 ) -> None:
-    """`h` to every backend of this machine. `z` is a float product in ONNX Runtime, and integer in the reference."""
+    """`h` to every backend of this machine. `z` is a float product in ONNX Runtime, and integer in the others."""
     for backend, other in product(BACKENDS[architecture], BACKENDS["aarch64"]):
         h, expected_h = there[0][f"{backend}.body_h"], made.decoded[f"{other}.body_h"]
         assert h.dtype == expected_h.dtype and h.tobytes() == expected_h.tobytes(), (backend, other)
         z, expected_z = there[0][f"{backend}.body_z"], made.decoded[f"{other}.body_z"]
         assert np.abs(z - expected_z).max() < 1e-5, (backend, other)
-        assert backend != "reference" or other != "reference" or z.tobytes() == expected_z.tobytes()
+        assert "onnxruntime" in (backend, other) or z.tobytes() == expected_z.tobytes(), (backend, other)
 
 
 @places
@@ -220,11 +233,26 @@ def test_from_the_same_samples_the_decisions_agree(
         actions = float((found["action"] == expected["action"]).mean())
         verdicts = float((found["accepted"] == expected["accepted"]).mean())
         same_h = float((found["h"] == expected["h"]).mean())
-        told = (
+        shares = (
             f"{name} {architecture}, {backend}: {100 * actions:.2f} % equal decisions, {100 * same_h:.4f} % of h equal"
         )
         with capsys.disabled():
-            print(f"\n{told}")
+            print(f"\n{shares}")
         assert len(found["action"]) == len(expected["action"])
-        assert actions >= EQUAL_MIN and verdicts >= EQUAL_MIN, told
-        assert cosines.min() >= COSINE_MIN, told
+        assert actions >= EQUAL_MIN and verdicts >= EQUAL_MIN, shares
+        assert cosines.min() >= COSINE_MIN, shares
+
+
+@places
+def test_replay_on_the_board_decides_as_here(architecture: str, name: str, sysroot: Sysroot, made: Made) -> None:
+    """As a user compares a board with the computer: `replay --out` here, `replay --compare` there."""
+    backend = BACKENDS[architecture][-1]
+    recorded, here = made.given.with_name("recorded.npy"), made.given.with_name(f"here-{backend}.jsonl")
+    np.save(recorded, arrays_of(made.given)["samples"])
+    command = ["replay", str(made.bundle), str(recorded), "--backend", backend]
+    environment = {**os.environ, "MYOSEM_HOME": str(made.home)}
+    mine = [sys.executable, "-m", "myosem_edge", *command, "--out", str(here)]
+    assert subprocess.run(mine, env=environment, cwd=ROOT, capture_output=True).returncode == 0
+    finished = on_board(architecture, name, made.home, *command, "--compare", str(here))
+    assert finished.returncode == 0, finished.stderr
+    assert "400 of 400 decisions equal" in finished.stdout

@@ -323,6 +323,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "onnx_empty": (lambda: poisoned(encoder_onnx=b""), "is not an ONNX model"),
     "onnx_is_pickle": (lambda: poisoned(encoder_onnx=pickle.dumps({"a": 1})), "encoder.onnx"),
     "tflite_is_text": (lambda: poisoned(encoder_tflite=b"not a model"), "is not a TFLite model"),
+    "tflite_is_a_mark": (lambda: poisoned(encoder_tflite=b"\x1c\0\0\0TFL3" + bytes(64)), "is not a TFLite model"),
     "tensor_header_claim": (
         lambda: poisoned(encoder_safetensors=struct.pack("<Q", 1 << 60) + b"{}"),
         "claims a tensor header",

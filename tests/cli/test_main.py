@@ -23,6 +23,7 @@ HEAVY = {
     "numpy",
     "torch",
     "onnxruntime",
+    "ai_edge_litert",
     "onnx",
     "scipy",
     "cryptography",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,20 @@ from myosem_edge.actions.table import load_table
 from myosem_edge.errors import InputError
 from myosem_edge.export.measure import (
     COSINE_PERCENTILE,
+    KNOWN_PERCENTILE,
     _logistic,
     _temperature,
+    _ways_in,
     int8_encode,
     operating_point,
 )
+from myosem_edge.learn.corpus.sessions import NO_ACTION
 from myosem_edge.learn.scoring.embed import embed, torch_encode
+from myosem_edge.learn.scoring.fewshot import calibrate
 from myosem_edge.quantize.statistics import fold_front, quantise_body
 from myosem_edge.runtime.decoder import OperatingPoint
+from myosem_edge.runtime.encoder import Fit
+from myosem_edge.runtime.match import enrolled_evidence
 from tests.learn.conftest import made_up_session
 
 IDS = load_catalogue().ids
@@ -56,7 +63,7 @@ def test_evidence_that_separates_gets_its_sign_and_noise_little_weight() -> None
     rng = np.random.default_rng(0)
     known = rng.random(2000) < 0.2  # rare: both outcomes must weigh the same
     x = np.stack((np.ones(2000), np.where(known, -1.0, 1.0) + rng.normal(0, 0.5, 2000), rng.normal(0, 1, 2000)), 1)
-    bias, distance, noise = _logistic(x, known)
+    bias, distance, noise = _logistic(x, known, rng.random(2000) < 0.1)
     assert distance < -1 and abs(noise) < 0.2 and abs(bias) < 0.5
     right = ((x @ [bias, distance, noise]) > 0) == known
     assert right[known].mean() > 0.9 and right[~known].mean() > 0.9
@@ -66,7 +73,21 @@ def test_evidence_that_separates_gets_its_sign_and_noise_little_weight() -> None
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 5))
 def test_any_evidence_gives_finite_weights(known: list[bool], seed: int) -> None:
     x = np.random.default_rng(seed).normal(0, 3, (len(known), 3))
-    assert np.isfinite(_logistic(x, np.array(known))).all()
+    onset = np.random.default_rng(seed + 1).random(len(known)) < 0.3
+    assert np.isfinite(_logistic(x, np.array(known), onset)).all()
+
+
+def test_onsets_weigh_as_much_as_holds_though_they_are_few() -> None:
+    """Evidence that tells holds apart and misleads at onsets is not trusted, however many holds there are."""
+    rng = np.random.default_rng(0)
+    known, onset = rng.random(4000) < 0.5, rng.random(4000) < 0.05
+    sign = np.where(known, 1.0, -1.0)
+    holds = sign * np.where(onset, -1.0, 1.0) + rng.normal(0, 1, 4000)
+    always = sign + rng.normal(0, 1, 4000)
+    x = np.stack((np.ones(4000), holds, always), axis=1)
+    _, misleading, honest = _logistic(x, known, onset)
+    _, trusted, _ = _logistic(x, known, np.zeros(4000, dtype=bool))
+    assert abs(misleading) < 0.2 < 1.0 < min(honest, trusted)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +102,33 @@ def test_the_operating_point_of_real_people_makes_sense(point: OperatingPoint) -
     assert match.enrolled_distance < 0  # farther from every calibrated action is less likely one of them
     assert 1 < point.typical_rms < 60 and -1 < point.min_cosine < 1
     assert OperatingPoint.from_dict(point.to_dict()) == point
+
+
+def test_the_way_into_a_hold_is_let_through(teacher: Any, sample: dict[str, list[Any]], point: OperatingPoint) -> None:
+    """Constants from holds alone call more of it unknown: that was most of the delay behind the gate."""
+    prototypes, gallery = teacher.prototypes(load_table()).numpy(), list(range(8))
+    people = sample["distil"][:3]
+    blind = [replace(s, clips=[replace(c, early=np.full_like(c.early, NO_ACTION)) for c in s.clips]) for s in people]
+    encode = torch_encode(teacher)
+    old = operating_point(blind, teacher, encode, IDS, gallery, prototypes).match
+    rows = np.asarray(gallery)
+    passed: dict[str, list[float]] = {"old": [], "new": []}
+    for session in people:
+        fitted = calibrate(session, teacher, encode, IDS, prototypes, "1")
+        (e,) = _ways_in(session, encode, fitted.enrolment.fit, IDS)
+        facts = enrolled_evidence(
+            fitted.enrolment, np.isin(rows, fitted.classes), e.h.astype(float), e.z @ prototypes[rows].T
+        )
+        assert len(e.action) > 50 and IDS.index("rest") not in e.action
+        for name, match in (("old", old), ("new", point.match)):
+            weights = [match.enrolled_bias, match.enrolled_distance, match.enrolled_text]
+            passed[name].append(float((facts @ weights > 0).mean()))
+    assert np.mean(passed["new"]) > 1 - 3 * KNOWN_PERCENTILE / 100
+    assert np.mean(passed["new"]) > np.mean(passed["old"]) + 0.05
+
+
+def test_sessions_without_cues_have_no_way_in(teacher: Any) -> None:
+    assert _ways_in(made_up_session(), torch_encode(teacher), Fit(False, 0, np.ones(8)), IDS) == []
 
 
 def test_the_cosine_threshold_lets_most_honest_matches_through(

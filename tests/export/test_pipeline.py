@@ -17,8 +17,9 @@ from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.bundle import GOLDEN, STEPS, Check, read_bundle, verify_bundle
 from myosem_edge.errors import InputError, RefusedError, StorageError
 from myosem_edge.export.distil import DistilConfig
+from myosem_edge.runtime.backends import BACKENDS
 from myosem_edge.runtime.decoder import Model, check_golden, describe_gallery
-from myosem_edge.runtime.encoder import BACKENDS, Fit
+from myosem_edge.runtime.encoder import Fit
 from tests.conftest import KEYS, Exported
 
 
@@ -27,16 +28,18 @@ def test_the_bundle_passes_every_check_with_its_golden_vectors(exported: Exporte
     checks = verify_bundle(exported.path, KEYS, lambda bundle: Check(GOLDEN, *check_golden(bundle, backend)))
     assert [check.name for check in checks] == [*STEPS, GOLDEN]
     assert all(check.ok for check in checks), checks
-    assert "body byte-equal" in checks[-1].detail and checks[-1].detail.startswith(f"{backend}: 200 hops")
+    named, _, detail = checks[-1].detail.partition(": ")
+    assert named.split()[0] == backend and detail.startswith("200 hops, body byte-equal")
 
 
-def test_both_backends_give_the_same_bytes_of_h(exported: Exported) -> None:
+def test_all_backends_give_the_same_bytes_of_h(exported: Exported) -> None:
     model = Model.from_bundle(exported.bundle)
     golden = load_tensors(exported.bundle.member("golden.safetensors"))
     fit = Fit(False, 0, golden["scale"])
-    onnx, reference = (model.encoder(fit, backend).whole(golden["samples"]) for backend in BACKENDS)
-    assert onnx.h.tobytes() == reference.h.tobytes() == golden["h"].tobytes()
-    assert np.abs(onnx.z - reference.z).max() < 1e-5
+    found = {backend: model.encoder(fit, backend).whole(golden["samples"]) for backend in BACKENDS}
+    assert all(encoded.h.tobytes() == golden["h"].tobytes() for encoded in found.values())
+    assert found["litert"].z.tobytes() == found["reference"].z.tobytes()
+    assert np.abs(found["onnxruntime"].z - found["reference"].z).max() < 1e-5
 
 
 def test_a_wrong_golden_vector_is_noticed(exported: Exported) -> None:
@@ -109,6 +112,27 @@ def test_the_report_has_a_line_a_step_and_strict_json(exported: Exported) -> Non
     assert steps[-1].bytes == exported.path.stat().st_size
     assert steps[0].cost.log_lda == steps[2].cost.log_lda  # the baselines see no encoder
     json.dumps(exported.report.to_dict(), allow_nan=False)
+
+
+def test_training_with_rounding_makes_another_body_and_layers_are_measured(exported: Exported, tmp_path: Path) -> None:
+    report = exported.make(tmp_path / "rounded.myosem", rounded_steps=2, layers=True)
+    bodies = [
+        load_tensors(read_bundle(path, KEYS).member("encoder.safetensors"))
+        for path in (exported.path, tmp_path / "rounded.myosem")
+    ]
+    assert not np.array_equal(bodies[0]["body.project"], bodies[1]["body.project"])
+    assert np.array_equal(bodies[0]["front.kernel"], bodies[1]["front.kernel"])  # only the body is rounded
+    layers = report.to_dict()["layers"]
+    assert layers[0]["place"] == "inlet" and layers[-1]["place"] == "everything"
+    assert exported.report.layers == []
+
+
+def test_the_report_counts_multiply_adds_and_what_int8_costs(exported: Exported) -> None:
+    found = exported.report.to_dict()
+    assert found["operations"]["windowed"] > 10 * found["operations"]["streaming"] > 0
+    exact, rounded = exported.report.steps[1].cost, exported.report.steps[2].cost
+    assert found["int8_loss"]["calibrated"] == exact.calibrated - rounded.calibrated
+    assert found["int8_loss"]["zero_shot"] == exact.zero_shot - rounded.zero_shot
 
 
 def test_int8_that_costs_too_much_is_refused_and_nothing_is_written(exported: Exported, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from myosem_edge.export.measure import cost
 from myosem_edge.learn.corpus.splits import SHIPPED_HELD_OUT, Split
 from myosem_edge.learn.datasets import DATASETS
 from myosem_edge.learn.sample import DISTIL, JUDGES, PACK, PLAY, make_sample, sample_folder, sample_roles
-from myosem_edge.learn.scoring.embed import torch_encode
+from myosem_edge.learn.scoring.embed import found_shift, torch_encode, worn_shift
 from tests.conftest import shared_data
 
 EXPECTED = tomllib.loads((Path(__file__).parent / "expected_metrics.toml").read_text())
@@ -97,6 +98,18 @@ def test_the_shipped_teacher_scores_what_is_written_down(found: Any, figure: str
 def test_descriptions_are_better_than_chance_on_people_never_seen(found: Any) -> None:
     assert found.zero_shot > 2 * 100 / 8
     assert len(found.people) == len(JUDGES)
+
+
+@pytest.mark.parametrize("turned", [0, 3])
+def test_a_turned_band_of_people_never_seen_is_found_without_a_label(
+    teacher: Any, sample: dict[str, list[Any]], turned: int
+) -> None:
+    ids, encode, prototypes = load_catalogue().ids, torch_encode(teacher), teacher.prototypes(load_table()).numpy()
+    for session in sample["judge"][:2]:
+        clips = [replace(clip, x=np.roll(clip.x, turned, axis=1)) for clip in session.clips]
+        worn = replace(session, clips=clips, scale=np.roll(session.scale, turned))
+        labelled = worn_shift(worn, teacher, ids, {1})
+        assert found_shift(worn, teacher, ids, encode, prototypes, worn.scale) == labelled
 
 
 def test_prototypes_are_unit_and_apart(teacher: Any) -> None:

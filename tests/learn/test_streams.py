@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("scipy", reason="the [train] extra is not installed")
@@ -83,3 +85,26 @@ def test_pooling_nothing_says_so():
     )
     assert math.isnan(figures["delay_p50_ms"]) and figures["reached_percent"] == 0
     assert figures["rest_per_h"] == 2
+
+
+@pytest.mark.parametrize(("event_s", "believed"), [(6.0, 1), (9.9, 0)])
+def test_who_moves_before_the_cue_was_not_at_rest(recordings, names, event_s, believed):
+    """Cues at 2 and 10 s, muscles at 2 and 9.6 s: by the cue both events are at rest, by the muscle only one."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(2800) / 200
+    active = ((time_s >= 2) & (time_s < 4)) | (time_s >= 9.6)
+    fist = next(r for r in recordings if r.facts["gesture"] == 7)
+    stream = replace(
+        fist,
+        emg=(rng.normal(0, 1, (2800, 8)) * np.where(active, 10.0, 1.0)[:, None]).astype(np.float32),
+        label=np.where(((time_s >= 2) & (time_s < 4)) | (time_s >= 10), 7, 0),
+        repetition=np.ones(2800, dtype=int),
+        usable=np.ones(2800, dtype=bool),
+    )
+    decided = SimpleNamespace(action="rest")
+    hops = [(t, decided, grip("pinch") if t >= event_s else NEUTRAL) for t in np.arange(1, 560) * 0.025]
+    grips = load_grip_map(default_grips_path(), load_catalogue().ids, load_catalogue().grips)
+    result = StreamResult()
+    streams._score(stream, names, hops, grips, tiny_model.build(), result, 1)
+    assert (result.rest_events, result.believed_events) == (1, believed)
+    assert 0 < result.believed_s < result.rest_s

@@ -76,7 +76,7 @@ def test_every_place_is_named_once_and_has_its_scale(body: FakeBody) -> None:
 def test_rounding_everything_hurts_more_than_any_one_place(encoder: Encoder, body: FakeBody) -> None:
     features = front_features(encoder, [emg(seed) for seed in (50, 51)])
     prototypes = torch.nn.functional.normalize(torch.randn(9, 32, generator=torch.Generator().manual_seed(0)), dim=1)
-    harms = {h.place: h for h in sensitivity(body, features, prototypes, torch.full((4,), 0.5))}
+    harms = {h.place: h for h in sensitivity(body, features, prototypes, torch.full((4, 1), 0.5))}
     assert list(harms) == [*body.places, EVERYTHING]
     everything = harms.pop(EVERYTHING)
     assert 0 < max(h.h_apart for h in harms.values()) < everything.h_apart < 0.01
@@ -85,7 +85,7 @@ def test_rounding_everything_hurts_more_than_any_one_place(encoder: Encoder, bod
     coarse.scales = dict(body.scales)
     wide = body.scales["1.mid"]
     coarse.scales["1.mid"] = type(wide)(np.float32(20 * wide.step), wide.zero)
-    worse = {h.place: h for h in sensitivity(coarse.eval(), features, prototypes, torch.full((4,), 0.5))}
+    worse = {h.place: h for h in sensitivity(coarse.eval(), features, prototypes, torch.full((4, 1), 0.5))}
     assert worse["1.mid"].h_apart > 50 * harms["1.mid"].h_apart  # the culprit is named
     assert worse["0.mid"].h_apart == pytest.approx(harms["0.mid"].h_apart, rel=1e-3)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import types
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ from myosem_edge.errors import BundleError, InputError
 from myosem_edge.learn.datasets import myo_readings8
 from myosem_edge.learn.sample import PACK, sample_folder
 from myosem_edge.learn.scoring.embed import torch_encode
+from myosem_edge.runtime.backends import BACKENDS
 from myosem_edge.runtime.decoder import Model
-from myosem_edge.runtime.encoder import BACKENDS, Encoded, Fit, StreamingEncoder, make_body
+from myosem_edge.runtime.encoder import Encoded, Fit, StreamingEncoder, make_body
 from myosem_edge.signal.front import FrontState, step_front
 from myosem_edge.signal.montage import ring_order
 from myosem_edge.signal.onset import ENVELOPE_S, envelope, find_onset
@@ -121,20 +124,48 @@ def test_the_board_hears_what_training_heard(exported: Any, model: Model, teache
 
 
 def test_an_unknown_backend_is_named(model: Model) -> None:
-    with pytest.raises(InputError, match=r"'tensorrt' is not a known encoder backend .expected onnxruntime, reference"):
-        make_body("tensorrt", model.onnx, model.tensors)
+    with pytest.raises(InputError, match=r"'tensorrt' is not a known .* .expected onnxruntime, litert, reference"):
+        make_body("tensorrt", model.onnx, model.tflite, model.tensors)
 
 
 def test_a_backend_that_is_not_installed_is_not_replaced(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"'onnxruntime' is not installed here.*--backend reference"):
-        make_body("onnxruntime", model.onnx, model.tensors)
-    assert make_body("reference", model.onnx, model.tensors).name == "reference"
+    for module in ("onnxruntime", "ai_edge_litert", "tflite_runtime"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=r"'onnxruntime' is not installed here. Install onnxruntime, or"):
+        make_body("onnxruntime", model.onnx, model.tflite, model.tensors)
+    with pytest.raises(InputError, match=r"'litert' is not installed here. Install ai-edge-litert .*tflite-runtime"):
+        make_body("litert", model.onnx, model.tflite, model.tensors)
+    assert make_body("reference", b"", None, model.tensors).name == "reference"
+
+
+def test_the_package_behind_litert_is_told(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ai_edge_litert import interpreter
+
+    assert model.encoder(FIT, "litert").body.name == "litert (ai-edge-litert)"
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    older = types.ModuleType("tflite_runtime")
+    older.interpreter = interpreter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tflite_runtime", older)
+    monkeypatch.setattr(np, "__version__", "1.24.2")
+    assert model.encoder(FIT, "litert").body.name == "litert (tflite-runtime)"
+    monkeypatch.setattr(np, "__version__", "2.4.6")
+    with pytest.raises(InputError, match=r"does not work with this numpy .found 2.4.6, expected numpy<2"):
+        model.encoder(FIT, "litert")
+
+
+def test_a_bundle_from_before_has_no_litert(exported: Any) -> None:
+    members = {name: data for name, data in exported.bundle.members.items() if name != "encoder.tflite"}
+    older = Model.from_bundle(replace(exported.bundle, members=members))
+    assert older.encoder(FIT).body.name == "onnxruntime"
+    with pytest.raises(BundleError, match=r"no encoder.tflite, which the backend 'litert' runs. Export it again"):
+        older.encoder(FIT, "litert")
 
 
 def test_a_graph_that_cannot_be_loaded_is_a_bundle_error(model: Model) -> None:
     with pytest.raises(BundleError, match=r"encoder\.onnx: ONNX Runtime cannot load the encoder"):
-        make_body("onnxruntime", b"not a graph", model.tensors)
+        make_body("onnxruntime", b"not a graph", model.tflite, model.tensors)
+    with pytest.raises(BundleError, match=r"encoder\.tflite: ai-edge-litert cannot load the encoder"):
+        make_body("litert", model.onnx, b"not a graph", model.tensors)
 
 
 @pytest.mark.parametrize("at", [300, 431, 700])

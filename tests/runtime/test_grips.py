@@ -170,7 +170,7 @@ class TestCommand:
         assert result.exit_code == 0, result.output
         lines = result.output.splitlines()
         assert lines[0].split() == ["action", "grip", "threshold", "why", "note"]
-        assert any(line.split()[:4] == ["fist", "power", "0.75", "meaning"] for line in lines)
+        assert any(line.split()[:4] == ["fist", "power", "0.8", "meaning"] for line in lines)
 
     def test_show_json_is_data(self, tmp_path: Path) -> None:
         file = tmp_path / "map.toml"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Limits, Reason, Request, State, Wearer, step
 from myosem_edge.runtime.grips import GripMap, GripRule
-from myosem_edge.runtime.shaper import MIN_SPEED, ShaperState, shape
+from myosem_edge.runtime.shaper import CHANGE_THRESHOLD, MIN_SPEED, ShaperState, shape
 
 MAP = GripMap(
     {
@@ -98,10 +98,12 @@ class Wired:
         inputs = Inputs(self.now_s, 0.0, 0.0, 0, request, wearer)
         self.gate, self.command, self.reasons = step(self.gate, inputs, self.limits, GRIPS)
 
-    def hop(self, action: str, level: float = 1.0, hop_s: float = HOP_S, *, accepted: bool = True) -> Command:
+    def hop(
+        self, action: str, level: float = 1.0, hop_s: float = HOP_S, *, accepted: bool = True, probability: float = 0.99
+    ) -> Command:
         """One decision, then the ticks until the next one."""
         self.index += 1
-        now = decision(self.index, action, 0.9, level, "" if accepted else "margin")
+        now = decision(self.index, action, probability, level, "" if accepted else "margin")
         self.now_s += hop_s / 2
         issued = self.command if self.told else NEUTRAL
         self.shaper, self.request = shape(self.shaper, now, MAP, self.limits, self.now_s, issued)
@@ -110,6 +112,59 @@ class Wired:
         self.now_s += hop_s / 2
         self.step(self.request, Wearer())
         return command
+
+
+@pytest.mark.sr("SR-06")
+class TestChange:
+    """A held grip is left for another only by letting go, or by a decision that leaves no doubt."""
+
+    def held(self) -> Wired:
+        wired = Wired()
+        for _ in range(6):
+            wired.hop("fist", probability=0.8)
+        assert wired.command.grip == "power"
+        return wired
+
+    def after(self, wired: Wired, probability: float) -> str | None:
+        for _ in range(30):
+            wired.hop("wrist_flexion", probability=probability)
+        return wired.command.grip
+
+    def test_a_likely_other_grip_does_not_replace_a_held_one(self) -> None:
+        wired = self.held()
+        assert self.after(wired, CHANGE_THRESHOLD - 0.01) is None
+        assert wired.request.reject == "threshold"
+
+    def test_a_certain_one_does(self) -> None:
+        assert self.after(self.held(), CHANGE_THRESHOLD) == "lateral"
+
+    @pytest.mark.parametrize("release", ["rest", "hand_open"])
+    def test_who_lets_go_closes_as_from_rest(self, release: str) -> None:
+        wired = self.held()
+        wired.hop(release)
+        assert self.after(wired, 0.8) == "lateral"
+
+    def test_a_refused_decision_is_no_release(self) -> None:
+        wired = self.held()
+        for _ in range(30):
+            wired.hop("rest", probability=0.5)
+        assert self.after(wired, 0.9) is None
+
+    def test_the_wearers_open_is_a_release(self) -> None:
+        wired = self.held()
+        wired.command = Command("open", None, 1.0)
+        assert self.after(wired, 0.8) == "lateral"
+
+    def test_the_held_grip_itself_goes_on_as_before(self) -> None:
+        wired = self.held()
+        wired.hop("wrist_flexion", probability=0.9)
+        assert [wired.hop("fist", probability=0.8).grip for _ in range(6)][-1] == "power"
+
+    def test_a_row_that_asks_for_more_keeps_its_own_threshold(self) -> None:
+        rows = GripMap({**MAP.actions, "wrist_flexion": GripRule("lateral", 0.98, "chosen")})
+        state = ShaperState(held="power")
+        assert shape(state, decision(1, "wrist_flexion", 0.97), rows, LIMITS, 0.0)[1].reject == "threshold"
+        assert shape(state, decision(1, "wrist_flexion", 0.98), rows, LIMITS, 0.0)[1].accepted
 
 
 class TestRamp:

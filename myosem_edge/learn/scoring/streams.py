@@ -16,6 +16,7 @@ import numpy as np
 from myosem_edge.calibration.enrol import NONE, Labelled, encode_both, enrol_encoded, fit_electrodes
 from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.firmware_bridge.frontends.base import Chunk
+from myosem_edge.learn.corpus.cues import believe_cues
 from myosem_edge.learn.datasets.recording import Recording
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.decoder import Decoder, Model
@@ -29,6 +30,7 @@ from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
 
 REACTION_S, RELEASE_S = 0.75, 0.1  # of the calibrated hold that are not used, as on the board
 HOLD_S = 3.0
+START_S = 1.5  # of a recording, while filters settle and the gate is armed
 AFTERGLOW_S = 1.0  # after a cue people are still letting go: neither the action nor rest
 SEARCH_S = 1.5  # a right command later than this after the onset is a miss
 LEAD_S = 1.0
@@ -44,6 +46,8 @@ class StreamResult:
     cues: int = 0
     rest_s: float = 0.0
     rest_events: int = 0  # grips newly commanded while at rest
+    believed_s: float = 0.0  # of rest where no muscle has begun or still lets go, whatever the cue says
+    believed_events: int = 0
     free_s: float = 0.0
     free_events: int = 0  # in the stream of small free movements, where nothing is asked for
 
@@ -173,6 +177,10 @@ def _score(
     decided = [d.action for _, d, _ in hops]
     commands = [(t, c) for t, _, c in hops]
     closing = _events(hops)
+    believed = believe_cues(filtered, label, rate_hz)[0] & (label == 0)
+    believed[: round(START_S * rate_hz)] = False
+    result.believed_s += float(believed.sum()) / rate_hz
+    result.believed_events += sum(bool(believed[round(t * rate_hz) - 1]) for t, _ in closing)
     borders = np.concatenate(([0], np.flatnonzero(np.diff(label)) + 1, [len(label)]))
     action = names[recording.facts["gesture"]]
     rule = grips.actions.get(action)
@@ -180,7 +188,7 @@ def _score(
     for a, b in itertools.pairwise(borders):
         begin_s, end_s = a / rate_hz, b / rate_hz
         if label[a] == 0:
-            quiet_from = begin_s + (AFTERGLOW_S if a else 1.5)
+            quiet_from = begin_s + (AFTERGLOW_S if a else START_S)
             if end_s > quiet_from:
                 result.rest_s += end_s - quiet_from
                 result.rest_events += sum(quiet_from <= t < end_s for t, _ in closing)
@@ -208,7 +216,9 @@ def pool(results: Sequence[StreamResult]) -> dict[str, float]:
     """Figures over people: delays in ms, percent of cues reached, false activations per hour."""
     delays = [d for r in results for d in r.delays_s]
     found = np.array([d for d in delays if d is not None]) * 1000
-    rest_h, free_h = (sum(getattr(r, name) for r in results) / 3600 for name in ("rest_s", "free_s"))
+    rest_h, believed_h, free_h = (
+        sum(getattr(r, f"{name}_s") for r in results) / 3600 for name in ("rest", "believed", "free")
+    )
     return {
         "onsets": len(delays),
         "reached_percent": 100 * len(found) / max(len(delays), 1),
@@ -218,6 +228,8 @@ def pool(results: Sequence[StreamResult]) -> dict[str, float]:
         "wrong_grips_per_cue": sum(r.wrong_grips for r in results) / max(sum(r.cues for r in results), 1),
         "rest_per_h": sum(r.rest_events for r in results) / max(rest_h, 1e-9),
         "rest_h": rest_h,
+        "believed_per_h": sum(r.believed_events for r in results) / max(believed_h, 1e-9),
+        "believed_h": believed_h,
         "free_per_h": sum(r.free_events for r in results) / max(free_h, 1e-9),
         "free_h": free_h,
     }

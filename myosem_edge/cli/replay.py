@@ -1,0 +1,121 @@
+"""`replay`: decode a recording again, without any device."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import numpy as np
+
+from myosem_edge.cli._output import json_option, print_json, table
+from myosem_edge.cli._types import FiniteRange
+from myosem_edge.errors import InputError, RefusedError
+from myosem_edge.files import write_atomic
+from myosem_edge.runtime.encoder import BACKENDS
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--profile", metavar="NAME", help="The wearer's profile (default: descriptions alone decide).")
+@click.option(
+    "--front-end", "front_end_name", default="myo", show_default=True, help="What the recording was made with."
+)
+@click.option("--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write every decision, one JSON object a line.")
+@click.option(
+    "--compare", "other", type=click.Path(path_type=Path), help="What --out wrote on another machine or backend."
+)
+@click.option(
+    "--least",
+    type=FiniteRange(0, 100),
+    default=99.9,
+    show_default=True,
+    help="With --compare: percent of decisions that must be equal.",
+)
+@json_option
+def replay(
+    bundle: Path,
+    recording: Path,
+    profile: str | None,
+    front_end_name: str,
+    backend: str,
+    out: Path | None,
+    other: Path | None,
+    least: float,
+    as_json: bool,
+) -> None:
+    """Decode RECORDING (.npz, .npy or .csv) with BUNDLE, hop by hop as a stream would be.
+
+    The recordings of an .npz are decoded one by one, each from a cold start. Nothing is driven: no gate, no hand.
+    """
+    from myosem_edge.bundle import bundle_from
+    from myosem_edge.calibration.store import Store
+    from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays
+    from myosem_edge.firmware_bridge.frontends import front_end
+    from myosem_edge.runtime.decoder import Model
+    from myosem_edge.runtime.replay import compare, decide, read_lines, to_line
+
+    opened = bundle_from(bundle)
+    model = Model.from_bundle(opened)
+    enrolment = None
+    if profile is not None:
+        store = Store.here()
+        loaded = store.load(profile)
+        loaded.require_fits(opened, front_end(front_end_name)().info, where=store.path(profile, "current"))
+        enrolment = loaded.enrolment
+    arrays = read_arrays(recording, ("emg", "rec_ptr"))
+    emg = checked_emg(arrays["emg"], recording, model.front.channels)
+    borders = arrays.get("rec_ptr", np.array([0, len(emg)]))
+    if borders.ndim != 1 or borders.dtype.kind not in "iu" or (np.diff(borders.astype(np.int64)) < 0).any():
+        raise InputError("rec_ptr does not cover the samples", where=recording, expected="borders, never falling")
+    theirs = None
+    if other is not None:
+        try:
+            theirs = read_lines(other.read_text(encoding="utf-8"), other)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot be read: {error}", where=other) from error
+    lines = [
+        to_line(number, decision)
+        for number, (a, b) in enumerate(pairwise(int(p) for p in borders))
+        for decision in decide(model, emg[a:b], enrolment, backend)
+    ]
+    if out is not None:
+        write_atomic(out, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    agreement = None if theirs is None else compare(lines, theirs)
+    counts = Counter((line["action"], line["accepted"]) for line in lines)
+    actions = sorted({action for action, _ in counts}, key=lambda a: -counts[a, True])
+    if as_json:
+        shown = {action: {"accepted": counts[action, True], "rejected": counts[action, False]} for action in actions}
+        print_json(
+            {
+                "backend": backend,
+                "decisions": len(lines),
+                "actions": shown,
+                "agreement": agreement.to_dict() if agreement else None,
+            }
+        )
+    else:
+        rows = [(action, counts[action, True], counts[action, False]) for action in actions]
+        click.echo(table(rows, ("decided", "accepted", "not accepted")))
+        click.echo(f"{len(lines)} decisions of {len(borders) - 1} recordings, encoder backend {backend}")
+        if out is not None:
+            click.echo(f"Wrote {out}")
+    if agreement is None:
+        return
+    if not as_json:
+        where = "" if agreement.first_difference is None else f", the first difference at {agreement.first_difference}"
+        click.echo(
+            f"{agreement.equal} of {agreement.decisions} decisions equal{where}; where equal, probabilities are at "
+            f"most {agreement.largest_probability_difference:.1e} apart"
+        )
+    if agreement.percent < least:
+        raise RefusedError(
+            "these are not the same decisions",
+            where=other,
+            found=f"{agreement.percent:.2f} % equal",
+            expected=f"at least {least:g} %",
+        )
