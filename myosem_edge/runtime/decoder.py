@@ -197,7 +197,7 @@ class Decoder:
         if e is None or action not in e.actions:
             return 0.5
         active = e.active_rms[e.actions.index(action)]
-        return float(np.clip((rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0, 1.0))
+        return min(max((rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0), 1.0)
 
 
 def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, str]:

@@ -22,8 +22,11 @@ class Lda:
 
     def distances(self, features: np.ndarray) -> np.ndarray:
         """Squared Mahalanobis distances `(n, classes)` of features `(n, d)` to every class."""
-        offset = features[:, None, :] - self.means[None, :, :]
-        return -self._best(-np.einsum("nkd,nkd->nk", offset @ self.precision, offset))
+        return -self._best(-self._row_distances(features))
+
+    def nearest(self, features: np.ndarray) -> np.ndarray:
+        """Squared Mahalanobis distance `(n,)` of features `(n, d)` to the class that is nearest."""
+        return np.asarray(np.minimum.reduce(self._row_distances(features), axis=1))
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Log posteriors `(n, classes)` under uniform priors, but for a number that all classes of a row share."""
@@ -47,6 +50,10 @@ class Lda:
         order = np.argsort(self.owners, kind="stable")
         return order, np.flatnonzero(np.diff(np.asarray(self.owners)[order], prepend=-1))
 
+    def _row_distances(self, features: np.ndarray) -> np.ndarray:
+        offset = features[:, None, :] - self.means[None, :, :]
+        return np.asarray(np.einsum("nkd,nkd->nk", offset @ self.precision, offset))
+
     def _best(self, rows: np.ndarray) -> np.ndarray:
         if not self.owners:
             return rows
@@ -56,5 +63,5 @@ class Lda:
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
     """Along the last axis, without overflow."""
-    top = scores.max(axis=-1, keepdims=True)
-    return scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
+    below = scores - np.maximum.reduce(scores, axis=-1, keepdims=True)
+    return np.asarray(below - np.log(np.add.reduce(np.exp(below), axis=-1, keepdims=True)))

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from myosem_edge.signal.features import WINDOW_FRAMES, sums_of_windows
+from myosem_edge.signal.features import WINDOW_FRAMES, sums_of_last
 
 FLOOR = 1e-4  # of the wearer's mean power, added to every channel: a dead channel keeps a finite logarithm
 MOST_CHANNELS = 16  # beyond, the matrix has more entries than a short calibration can fill: no such feature then
@@ -33,7 +33,7 @@ def step_log_covariance(frames: np.ndarray, state: np.ndarray) -> tuple[np.ndarr
         return np.zeros((len(frames), 0)), state
     floor, places, weight = _triangle(used)
     products = np.concatenate((state[1:], np.einsum("ksc,ksd->kcd", frames, frames)))
-    power, axes = np.linalg.eigh(sums_of_windows(products) / (WINDOW_FRAMES * samples) + floor)
+    power, axes = np.linalg.eigh(sums_of_last(products, len(frames)) / (WINDOW_FRAMES * samples) + floor)
     logarithm = (axes * np.log(np.maximum(power, 0.5 * FLOOR))[:, None, :]) @ axes.transpose(0, 2, 1)
     return logarithm.reshape(len(frames), -1)[:, places] * weight, products[-WINDOW_FRAMES:]
 

@@ -43,14 +43,16 @@ def frame_sums(frames: np.ndarray, tail: np.ndarray) -> np.ndarray:
     return np.asarray(np.add.reduce(values.reshape(STATISTICS, k, n, channels), axis=2).transpose(1, 0, 2))
 
 
-def sums_of_windows(frames: np.ndarray) -> np.ndarray:
-    """Sum of every WINDOW_FRAMES consecutive frames `(k + WINDOW_FRAMES - 1, ...)` -> `(k, ...)`.
+def sums_of_last(frames: np.ndarray, k: int, count: int = WINDOW_FRAMES) -> np.ndarray:
+    """Sum of the last `count` frames at each of the newest k: `(at least k + count - 1, ...)` -> `(k, ...)`.
 
     Frame by frame, oldest first: in one order, however a stream is cut.
     """
-    k = len(frames) - WINDOW_FRAMES + 1
+    frames = frames[len(frames) - k - count + 1 :]
+    if k == 1:  # every hop of a board: one call instead of `count`, in the same order
+        return np.asarray(np.add.reduce(frames)[None])
     total = frames[:k].copy()
-    for first in range(1, WINDOW_FRAMES):
+    for first in range(1, count):
         total += frames[first : first + k]
     return total
 
@@ -73,7 +75,7 @@ def hudgins_features(sums: np.ndarray, frame_samples: int) -> np.ndarray:
 def step_window_sums(frames: np.ndarray, state: FeatureState) -> tuple[np.ndarray, FeatureState]:
     """New frames (k, samples, channels) -> sums (k, 5, channels) of the window that ends with each, the next state."""
     sums = np.concatenate((state.sums[1:], frame_sums(frames, state.tail)))
-    return sums_of_windows(sums), FeatureState(frames[-1, -2:], sums[-WINDOW_FRAMES:])
+    return sums_of_last(sums, len(frames)), FeatureState(frames[-1, -2:], sums[-WINDOW_FRAMES:])
 
 
 def window_sums(frames: np.ndarray) -> np.ndarray:

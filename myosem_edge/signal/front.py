@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from myosem_edge.signal.features import sums_of_last
+
 POWER_FLOOR = 1e-3  # of the wearer's mean power: keeps the logarithm of silence finite, in training too
 FAST_FRAMES = 2  # whose mean power sees an onset; that of `slow_frames` steadies a hold
 MOST_SLOW_FRAMES = 400  # ten seconds: more is a damaged file
@@ -103,7 +105,4 @@ def step_front(weights: FrontWeights, frames: np.ndarray, state: FrontState) -> 
 
 def _log_mean(powers: np.ndarray, k: int, frames: int) -> np.ndarray:
     """Logarithm of the mean power of the last `frames` frames, at each of the newest k."""
-    # Summed frame by frame, oldest first: in one order, however a stream is cut.
-    newest = len(powers)
-    total = sum(powers[newest - k - back : newest - back] for back in range(frames - 1, -1, -1))
-    return np.log(total * np.float32(1 / frames) + np.float32(POWER_FLOOR))
+    return np.log(sums_of_last(powers, k, frames) * np.float32(1 / frames) + np.float32(POWER_FLOOR))
