@@ -97,6 +97,8 @@ def main(
             distilled = distil(trained, training, table, config, _counting(bar, f"distil {size}", steps))
             add("distilled", size, distilled, False)
             add("distilled", size, distilled, True)
+            if distilled is trained:  # as large as the teacher: trained directly is what it is
+                continue
             direct = train_split(
                 split,
                 sessions,

@@ -194,7 +194,7 @@ def played_files(which: Board, architecture: str) -> dict[str, str]:
 
 
 def prepare(target: Target, cache: Path, call: Call | None = None) -> Sysroot:
-    """The sysroot of a target from the cache, made on first use: some 40 MB to download, 250 MB to keep.
+    """The sysroot of a target from the cache, made on first use: some 55 MB to download, 260 MB to keep.
 
     It is made beside its place and moved there whole, so a broken attempt is never taken for a finished one.
 

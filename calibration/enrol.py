@@ -13,9 +13,9 @@ import numpy as np
 from myosem_edge.calibration.heads import SHRINKAGES, fit_heads, fit_lda
 from myosem_edge.calibration.ring import activity_map, best_shift
 from myosem_edge.errors import InputError
+from myosem_edge.runtime.decision import REST
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Encoded, Fit
-from myosem_edge.runtime.grips import REST
 from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.signal.montage import input_scale, ring_order
 

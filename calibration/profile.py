@@ -22,10 +22,11 @@ from safetensors.numpy import save as save_tensors
 
 from myosem_edge import __version__
 from myosem_edge.bundle import Bundle
-from myosem_edge.calibration.enrol import REST, TEXT_WEIGHT, EnrolmentReport
+from myosem_edge.calibration.enrol import TEXT_WEIGHT, EnrolmentReport
 from myosem_edge.calibration.migrations import migrate
 from myosem_edge.errors import ProfileError
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
+from myosem_edge.runtime.decision import REST
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Fit
 from myosem_edge.runtime.match import Enrolment

@@ -12,10 +12,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from myosem_edge.calibration.enrol import NONE, REST, Labelled
+from myosem_edge.calibration.enrol import NONE, Labelled
 from myosem_edge.calibration.verdict import Verdict, judge, rms_map
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo
+from myosem_edge.runtime.decision import REST
 from myosem_edge.runtime.decoder import MAX_FILL_SAMPLES
 
 Kind = Literal["prepare", "hold", "relax", "verdict", "done"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from myosem_edge.calibration.enrol import REST
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
+from myosem_edge.runtime.decision import REST
 
 DETREND_S = 0.05  # the mean of so short a piece carries offset and movement of the cable, hardly any EMG
 STEADY_S = 0.25  # the window of myoelectric control: what it cannot see is not unsteady

@@ -19,10 +19,10 @@ from myosem_edge.learn.scoring.fewshot import HEAD, TEST_AFTER, budget_rows, cal
 from myosem_edge.learn.scoring.metrics import emg_to_text, over_people
 from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.quantize.network import IntBody
+from myosem_edge.runtime.decision import REST
 from myosem_edge.runtime.decoder import OperatingPoint
 from myosem_edge.runtime.discriminant import log_softmax
 from myosem_edge.runtime.encoder import Fit, view_scale, weigh_views
-from myosem_edge.runtime.grips import REST
 from myosem_edge.runtime.match import MatchConstants, enrolled_evidence
 from myosem_edge.signal.front import FrontState, FrontWeights, step_front
 

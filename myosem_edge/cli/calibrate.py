@@ -16,7 +16,6 @@ from typing import Any, Protocol, get_args
 import click
 
 from myosem_edge.bundle import Bundle, read_bundle
-from myosem_edge.calibration.enrol import REST
 from myosem_edge.calibration.profile import LEFT, RIGHT, Profile, foreign_front_end, montage_of, require_montage
 from myosem_edge.calibration.separation import enrol_separable
 from myosem_edge.calibration.session import CUES, Cue, Plan, Prompt, Session
@@ -29,6 +28,7 @@ from myosem_edge.firmware_bridge.frontends import front_end as front_end_named
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd, Phase
 from myosem_edge.firmware_bridge.port import SerialPort
 from myosem_edge.keys import trusted_keys
+from myosem_edge.runtime.decision import REST
 from myosem_edge.runtime.decoder import Model, describe_gallery
 
 TICK_S = 0.02

@@ -26,9 +26,6 @@ STOP_S = 5.0  # for the export to end by itself after Ctrl-C
     help="Folder for bundle, log and report.",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=300, show_default=True, help="Steps of distillation in the export."
-)
-@click.option(
     "--repetitions",
     type=click.IntRange(1, 5),
     default=2,
@@ -36,7 +33,7 @@ STOP_S = 5.0  # for the export to end by itself after Ctrl-C
     help="Repetitions of each action in the run.",
 )
 @click.option("--reuse-bundle", is_flag=True, help="Skip the export if the bundle is there already.")
-def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
+def demo(out: Path, repetitions: int, reuse_bundle: bool) -> None:
     """Real people's EMG in, grip bytes out, and a report of what happened.
 
     Exports a bundle from the shipped teacher, plays a person nothing was trained on through an emulated armband in real
@@ -59,7 +56,7 @@ def demo(out: Path, steps: int, repetitions: int, reuse_bundle: bool) -> None:
     if reuse_bundle and bundle_path.exists():
         click.echo(f"Using {bundle_path}")
     else:
-        _export(bundle_path, steps)
+        _export(bundle_path)
     bundle = bundle_from(bundle_path)
     catalogue = load_catalogue()
     grips = load_grip_map(bundle.member("grips.toml"), catalogue.ids, catalogue.grips)
@@ -115,11 +112,10 @@ def _sample(subject: str) -> str:
     return os.path.relpath(sample_folder() / PACK / f"{subject}.npz")
 
 
-def _export(bundle: Path, steps: int) -> None:
+def _export(bundle: Path) -> None:
     from myosem_edge.runtime.child import child_command, child_environment
 
-    arguments = ["--out", str(bundle), "--steps", str(steps), "--name", "demo"]
-    command = child_command("myosem_edge", "export", *arguments)
+    command = child_command("myosem_edge", "export", "--out", str(bundle), "--name", "demo")
     with subprocess.Popen(command, env=child_environment()) as process:
         try:
             code = process.wait()

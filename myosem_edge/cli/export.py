@@ -51,7 +51,13 @@ C_OPTIONS = {"target", "bundle", "out", "dry_run", "as_json"}
     show_default=True,
     help="Parameters of the student.",
 )
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="Steps of distillation.")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Steps of distillation; a student as large as its teacher needs none.",
+)
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--grips", type=click.Path(path_type=Path), help="Grip map to put into the bundle (default: the shipped one)."
@@ -104,8 +110,9 @@ def export(
 ) -> None:
     """Distil the teacher, quantise to int8, cache the descriptions, sign one bundle - and say what each step cost.
 
-    The student is distilled on the `distil` people of the data folder and judged on its `judge` people, whom nothing
-    was trained on. The same inputs give the same bundle.
+    A student smaller than the teacher is distilled on the `distil` people of the data folder; ranges and constants are
+    measured on them. Everything is judged on the `judge` people, whom nothing was trained on. The same inputs give the
+    same bundle.
 
     --target cortex-m --from BUNDLE writes that bundle's encoder as C11 without heap or floating point, with its golden
     vectors and a README; nothing is trained.
@@ -116,7 +123,7 @@ def export(
     if bundle is not None:
         raise click.UsageError("--from is for --target cortex-m; a bundle is made from a teacher")
     from myosem_edge.actions.catalogue import load_catalogue
-    from myosem_edge.export.distil import DistilConfig
+    from myosem_edge.export.distil import DistilConfig, student_config
     from myosem_edge.export.pipeline import check_target, export_bundle
     from myosem_edge.keys import DEV_KEY, ensure_dev_key, is_dev_name, load_private, private_path
     from myosem_edge.learn.corpus.folders import load_sessions
@@ -133,7 +140,11 @@ def export(
     # The development key is made on first use, which a dry run is not.
     private = load_private(key) if key != DEV_KEY or private_path(key).exists() else None
     if dry_run:
-        click.echo(f"would distil {size} from {trained.family} on {len(roles['distil'])} people in {steps} steps,")
+        distilled = student_config(trained.encoder.config, size) != trained.encoder.config
+        how = (
+            f"distil {size} from {trained.family} in {steps} steps" if distilled else f"take {trained.family} as it is"
+        )
+        click.echo(f"would {how}, with {len(roles['distil'])} people for ranges and constants,")
         click.echo(f"judge on {', '.join(roles['judge'])}, sign with '{key}' and write {out}")
         return
     private = private or ensure_dev_key()

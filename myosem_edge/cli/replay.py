@@ -11,10 +11,9 @@ import click
 import numpy as np
 
 from myosem_edge.cli._output import json_option, print_json, table
-from myosem_edge.cli._types import FiniteRange
+from myosem_edge.cli._types import FiniteRange, backend_option
 from myosem_edge.errors import InputError, RefusedError
 from myosem_edge.files import write_atomic
-from myosem_edge.runtime.encoder import BACKENDS
 
 
 @click.command()
@@ -24,7 +23,7 @@ from myosem_edge.runtime.encoder import BACKENDS
 @click.option(
     "--front-end", "front_end_name", default="myo", show_default=True, help="What the recording was made with."
 )
-@click.option("--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], show_default=True)
+@backend_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write every decision, one JSON object a line.")
 @click.option(
     "--compare", "other", type=click.Path(path_type=Path), help="What --out wrote on another machine or backend."

@@ -10,7 +10,8 @@ import numpy as np
 
 from myosem_edge.demo.play import Performed, Session
 from myosem_edge.learn.scoring.streams import AFTERGLOW_S
-from myosem_edge.runtime.grips import REST, GripMap
+from myosem_edge.runtime.decision import REST
+from myosem_edge.runtime.grips import GripMap
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REST = "rest"  # the action that asks for nothing
+
 
 @dataclass(frozen=True)
 class Decision:

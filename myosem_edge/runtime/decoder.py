@@ -11,9 +11,8 @@ from safetensors.numpy import load as load_tensors
 from myosem_edge.bundle import Bundle
 from myosem_edge.errors import BundleError, ProfileError
 from myosem_edge.firmware_bridge.frontends.base import Chunk
-from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.decision import REST, Decision
 from myosem_edge.runtime.encoder import EncoderState, Fit, StreamingEncoder, make_body
-from myosem_edge.runtime.grips import REST
 from myosem_edge.runtime.match import Enrolment, Gallery, MatchConstants, Matcher
 from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.front import FrontWeights

@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import Any
 
 from myosem_edge.errors import InputError
+from myosem_edge.runtime.decision import REST
 
 OPEN = "open"
 NONE = "none"  # in the file only; `GripRule.grip` is None
-REST = "rest"
 # Below one half the hand could close while something else is more likely than what closes it.
 LEAST_CLOSING_THRESHOLD = 0.5
 WHYS = ("meaning", "chosen")

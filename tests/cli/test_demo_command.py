@@ -58,7 +58,7 @@ def export(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_an_export_that_said_that_it_stopped_is_not_repeated(export: Any) -> None:
     begun = export(WAITS, interrupted=True)
     with pytest.raises(click.exceptions.Exit) as caught:
-        module._export(Path("a.myosem"), 1)
+        module._export(Path("a.myosem"))
     assert caught.value.exit_code == 130
     assert begun[0].returncode == 130
 
@@ -68,7 +68,7 @@ def test_an_export_that_ended_without_a_word_is_reported(export: Any) -> None:
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n" + READY + "time.sleep(60)", interrupted=True
     )
     with pytest.raises(KeyboardInterrupt):
-        module._export(Path("a.myosem"), 1)
+        module._export(Path("a.myosem"))
     assert begun[0].returncode == -signal.SIGINT
 
 
@@ -78,13 +78,13 @@ def test_an_export_that_does_not_listen_is_ended(export: Any, monkeypatch: pytes
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + READY + "time.sleep(60)", interrupted=True
     )
     with pytest.raises(KeyboardInterrupt):
-        module._export(Path("a.myosem"), 1)
+        module._export(Path("a.myosem"))
     assert begun[0].returncode == -signal.SIGTERM
 
 
 def test_an_export_that_fails_fails_the_demonstration(export: Any) -> None:
     export("import sys; sys.exit(3)")
     with pytest.raises(MyosemError, match="export ended with exit code 3"):
-        module._export(Path("a.myosem"), 1)
+        module._export(Path("a.myosem"))
     export("pass")
-    module._export(Path("a.myosem"), 1)
+    module._export(Path("a.myosem"))

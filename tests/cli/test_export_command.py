@@ -44,8 +44,10 @@ def run(*arguments: object) -> tuple[int, str, str]:
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path: Path, home: Path) -> None:
     code, out, err = run("export", "--dry-run", "--out", tmp_path / "a.myosem", "--steps", 9)
     assert code == 0, err
-    assert "would distil 120k from shipped on 6 people in 9 steps" in out and "sign with 'dev'" in out
+    assert "would take shipped as it is, with 6 people for ranges" in out and "sign with 'dev'" in out
     assert not home.exists() and not (tmp_path / "a.myosem").exists()
+    code, out, _ = run("export", "--dry-run", "--out", tmp_path / "a.myosem", "--size", "50k", "--steps", 9)
+    assert code == 0 and "would distil 50k from shipped in 9 steps, with 6 people" in out
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -11,12 +11,13 @@ from functools import cached_property
 
 import numpy as np
 
-from myosem_edge.calibration.enrol import RELAXED_LEVEL, REST, Labelled, enrol_encoded
+from myosem_edge.calibration.enrol import RELAXED_LEVEL, Labelled, enrol_encoded
 from myosem_edge.calibration.heads import SHRINKAGES, fit_lda
 from myosem_edge.learn.corpus.sessions import NO_ACTION, Session
 from myosem_edge.learn.scoring.embed import Embedded, Encode, embed, mean_by_execution, worn_scale, worn_shift
 from myosem_edge.learn.scoring.metrics import balanced
 from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.runtime.decision import REST
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Encoded, Fit
 from myosem_edge.runtime.match import Enrolment, head_scores

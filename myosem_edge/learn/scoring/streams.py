@@ -18,12 +18,12 @@ from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.learn.corpus.cues import believe_cues
 from myosem_edge.learn.datasets.recording import Recording
-from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.decision import REST, Decision
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Encoded
 from myosem_edge.runtime.gate import Command, Inputs, Limits, State, Wearer, step
-from myosem_edge.runtime.grips import REST, GripMap
+from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.runtime.shaper import ShaperState, shape
 from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from myosem_edge.calibration.enrol import REST
 from myosem_edge.learn.corpus.sessions import FRAME_MS, NO_ACTION, Clip, Session
 from myosem_edge.learn.datasets.recording import FREE_STREAM
 from myosem_edge.learn.scoring.embed import Embedded, Encode, embed
 from myosem_edge.learn.scoring.fewshot import Calibrated, calibrate
 from myosem_edge.learn.scoring.metrics import balanced
 from myosem_edge.learn.teacher.checkpoint import Trained
+from myosem_edge.runtime.decision import REST
 from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
 
 BUDGET = "2"
