@@ -139,7 +139,9 @@ class Decoder:
         elif chunk.lost:
             silence = np.zeros((chunk.lost, self._pending.shape[1]), np.float32)
             self._pending = np.concatenate((self._pending, silence))
-        samples = np.nan_to_num(chunk.samples, nan=0.0, posinf=0.0, neginf=0.0)
+        samples = chunk.samples
+        if not np.isfinite(samples).all():
+            samples = np.where(np.isfinite(samples), samples, np.float32(0.0))
         self._pending = np.concatenate((self._pending, samples))
         whole = len(self._pending) // self.encoder.frame_samples * self.encoder.frame_samples
         if not whole:
@@ -148,14 +150,15 @@ class Decoder:
         self._pending = self._pending[whole:]
         probabilities, cosines = self.matcher.match(encoded)
         return [
-            self._decide(now, near, float(rms), chunk.arrival_s)
+            self.decide(now, near, float(rms), chunk.arrival_s)
             for now, near, rms in zip(probabilities, cosines, encoded.rms, strict=True)
         ]
 
-    def _decide(self, now: np.ndarray, cosines: np.ndarray, rms: float, arrival_s: float) -> Decision:
+    def decide(self, now: np.ndarray, cosines: np.ndarray, rms: float, arrival_s: float) -> Decision:
+        """The decision of one hop from its probabilities and cosines (gallery,), smoothed over the hops before it."""
         point = self.model.operating_point
         self._recent = [*self._recent[-(point.smoothing_hops - 1) :], now] if point.smoothing_hops > 1 else [now]
-        probabilities = np.mean(self._recent, axis=0)
+        probabilities = sum(self._recent[1:], self._recent[0]) / len(self._recent)
         self._settled += 1
         self._index += 1
         first, second = np.argsort(probabilities)[::-1][:2]
@@ -193,7 +196,7 @@ class Decoder:
         if e is None or action not in e.actions:
             return 0.5
         active = e.active_rms[e.actions.index(action)]
-        return float(np.clip((rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0, 1.0))
+        return min(max((rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0), 1.0)
 
 
 def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, str]:

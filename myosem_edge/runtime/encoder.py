@@ -212,6 +212,10 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.h)
 
+    def last(self) -> Encoded:
+        """The newest hop alone."""
+        return Encoded(self.h[-1:], self.z[-1:], self.log_features[-1:], self.log_covariance[-1:], self.rms[-1:])
+
 
 class StreamingEncoder:
     """`step(samples, state) -> (encoded, state)`: any whole number of frames a step, the same decisions in any cuts."""
@@ -243,20 +247,37 @@ class StreamingEncoder:
 
     def step(self, samples: np.ndarray, state: EncoderState) -> tuple[Encoded, EncoderState]:
         """samples (k * frame_samples, channels) in the front end's unit, as worn; k >= 1."""
+        frames, filter_state = self.filtered(samples, state.filter)
+        h, z, front_state, histories = self.embedded(frames, state.front, state.body)
+        measured, feature_state, products = self.measured(frames, state.features, state.products)
+        return Encoded(h, z, *measured), EncoderState(filter_state, feature_state, products, front_state, histories)
+
+    def filtered(self, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Samples as worn -> canonical, scaled frames (k, frame_samples, channels) float32, the filter's next state."""
         worn = samples[:, self._mirror].astype(np.float64)
-        filtered, filter_state = self._filter.frames(worn, state.filter)
+        filtered, state = self._filter.frames(worn, state)
         # float32 before the scale, as in training: both sides then see the same numbers
         scaled = (filtered.astype(np.float32) / self.fit.scale)[:, self._order].astype(np.float32)
-        frames = scaled.reshape(-1, self.frame_samples, self.channels)
+        return scaled.reshape(-1, self.frame_samples, self.channels), state
+
+    def embedded(
+        self, frames: np.ndarray, state: FrontState, histories: Histories
+    ) -> tuple[np.ndarray, np.ndarray, FrontState, Histories]:
+        """Frames -> h and unit z of each, and what front and body remember."""
+        features, state = step_front(self._front, frames, state)
+        h, z, histories = self.body.step(features, histories)
+        return h, weigh_views(z, self._view_scale), state, histories
+
+    def measured(
+        self, frames: np.ndarray, state: FeatureState, products: np.ndarray
+    ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], FeatureState, np.ndarray]:
+        """Frames -> log features, log covariance and mean RMS of 250 ms at each, and what both remember."""
         exact = frames.astype(np.float64)
-        sums, feature_state = step_window_sums(exact, state.features)
-        covariance, products = step_log_covariance(exact, state.products)
-        features, front_state = step_front(self._front, frames, state.front)
-        h, z_raw, histories = self.body.step(features, state.body)
-        rms = np.sqrt(sums[:, 2] / (WINDOW_FRAMES * self.frame_samples)).mean(axis=1)
-        z = weigh_views(z_raw, self._view_scale)
-        encoded = Encoded(h, z, log_features(sums, self.frame_samples), covariance, rms)
-        return encoded, EncoderState(filter_state, feature_state, products, front_state, histories)
+        sums, state = step_window_sums(exact, state)
+        covariance, products = step_log_covariance(exact, products)
+        level = np.sqrt(sums[:, 2] / (WINDOW_FRAMES * self.frame_samples))
+        rms = np.add.reduce(level, axis=1) / self.channels
+        return (log_features(sums, self.frame_samples), covariance, rms), state, products
 
     def whole(self, samples: np.ndarray) -> Encoded:
         """Every hop of a recording (n, channels) from a cold start; a last partial frame is dropped."""
@@ -273,5 +294,5 @@ def view_scale(view_weights: np.ndarray) -> np.ndarray:
 def weigh_views(z: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """(k, embedding) before normalisation -> unit rows, whose dot products are weighted means of the views' cosines."""
     parts = z.reshape(len(z), len(scale), -1)
-    norm = np.linalg.norm(parts, axis=-1, keepdims=True)
+    norm = np.sqrt(np.add.reduce(parts * parts, axis=-1, keepdims=True))
     return (parts / np.maximum(norm, 1e-12) * scale).reshape(len(z), -1).astype(np.float32)

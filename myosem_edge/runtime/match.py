@@ -69,24 +69,26 @@ class Matcher:
 
     def __init__(self, gallery: Gallery, constants: MatchConstants, enrolment: Enrolment | None = None) -> None:
         self.gallery, self.constants, self.enrolment = gallery, constants, enrolment
+        self._prototypes = gallery.prototypes.T
         self._enrolled = np.zeros(len(gallery.ids), dtype=bool)
+        self._evidence = np.array([constants.enrolled_bias, constants.enrolled_distance, constants.enrolled_text])
         if enrolment is not None:
             self._rows = gallery.rows(enrolment.actions)
             self._enrolled[self._rows] = True
             self._learnt = np.array([name in gallery.learnt for name in enrolment.actions])
+        self._others = np.flatnonzero(~self._enrolled)
 
     def match(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and cosines, both (hops, gallery)."""
-        cosines = encoded.z @ self.gallery.prototypes.T
+        cosines = encoded.z @ self._prototypes
         c, e = self.constants, self.enrolment
         if e is None:
             return np.exp(log_softmax(cosines / c.text_temperature)), cosines
-        probabilities = np.zeros(cosines.shape)
-        others = ~self._enrolled
+        probabilities = np.empty(cosines.shape)
+        others = self._others
         enrolled = np.ones(len(cosines))
-        if others.any():
-            weights = np.array([c.enrolled_bias, c.enrolled_distance, c.enrolled_text])
-            enrolled = _sigmoid(enrolled_evidence(e, self._enrolled, encoded.h, cosines) @ weights)
+        if len(others):
+            enrolled = _sigmoid(enrolled_evidence(e, self._enrolled, encoded.h, cosines) @ self._evidence)
             inside = np.exp(log_softmax(cosines[:, others] / c.text_temperature))
             probabilities[:, others] = (1.0 - enrolled)[:, None] * inside
         scores = head_scores(e, encoded, cosines[:, self._rows], self._learnt)
@@ -101,26 +103,33 @@ def head_scores(enrolment: Enrolment, encoded: Encoded, cosines: np.ndarray, lea
     cosines (n, actions) of the enrolled actions; `learnt` (actions,) bool as in `text_scores`. A product of experts
     (Hinton 2002): what the wearer showed and what the population knows, each able to veto.
     """
-    shown = sum(head.log_posteriors(getattr(encoded, name)) for name, head in enrolment.heads.items())
-    return np.asarray(shown + enrolment.text_weight * text_scores(cosines, learnt))
+    shown = np.empty((len(enrolment.heads), *cosines.shape))
+    for row, (name, head) in zip(shown, enrolment.heads.items(), strict=True):
+        row[:] = head.scores(getattr(encoded, name))
+    return np.asarray(np.add.reduce(log_softmax(shown)) + enrolment.text_weight * text_scores(cosines, learnt))
 
 
 def text_scores(cosines: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     """Log probabilities (n, actions) of descriptions; one that was never trained on gets neither bonus nor malus."""
+    count = np.count_nonzero(learnt)
+    if count == len(learnt) and count:
+        return log_softmax(cosines / PRIOR_TEMPERATURE)
     scores = np.full(cosines.shape, -np.log(max(cosines.shape[1], 1)))
-    if learnt.any():
-        scores[:, learnt] = log_softmax(cosines[:, learnt] / PRIOR_TEMPERATURE) + np.log(learnt.mean())
+    if count:
+        scores[:, learnt] = log_softmax(cosines[:, learnt] / PRIOR_TEMPERATURE) + np.log(count / len(learnt))
     return scores
 
 
 def enrolled_evidence(enrolment: Enrolment, enrolled: np.ndarray, h: np.ndarray, cosines: np.ndarray) -> np.ndarray:
     """(n, 3): one, log relative distance to the nearest enrolled action, lead of the best enrolled description."""
-    distance = enrolment.heads["h"].distances(h).min(axis=1) / enrolment.typical_distance
-    lead = cosines[:, enrolled].max(axis=1)
+    lead = np.maximum.reduce(cosines[:, enrolled], axis=1)
     if not enrolled.all():
-        lead = lead - cosines[:, ~enrolled].max(axis=1)
-    return np.stack((np.ones(len(h)), np.log(np.maximum(distance, 1e-6)), lead), axis=1)
+        lead = lead - np.maximum.reduce(cosines[:, ~enrolled], axis=1)
+    evidence = np.ones((len(h), 3))
+    evidence[:, 1] = np.log(np.maximum(enrolment.heads["h"].nearest(h) / enrolment.typical_distance, 1e-6))
+    evidence[:, 2] = lead
+    return evidence
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -60, 60)))
+    return np.asarray(1.0 / (1.0 + np.exp(-np.minimum(np.maximum(x, -60.0), 60.0))))

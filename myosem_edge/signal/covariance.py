@@ -7,9 +7,11 @@ and one of the features of a calibrated head. From per-frame sums, so that a hop
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
-from myosem_edge.signal.features import WINDOW_FRAMES
+from myosem_edge.signal.features import WINDOW_FRAMES, sums_of_last
 
 FLOOR = 1e-4  # of the wearer's mean power, added to every channel: a dead channel keeps a finite logarithm
 MOST_CHANNELS = 16  # beyond, the matrix has more entries than a short calibration can fill: no such feature then
@@ -29,13 +31,19 @@ def step_log_covariance(frames: np.ndarray, state: np.ndarray) -> tuple[np.ndarr
     samples, used = frames.shape[1], state.shape[1]
     if not used:
         return np.zeros((len(frames), 0)), state
+    floor, places, weight = _triangle(used)
     products = np.concatenate((state[1:], np.einsum("ksc,ksd->kcd", frames, frames)))
-    windows = np.lib.stride_tricks.sliding_window_view(products, WINDOW_FRAMES, axis=0).sum(axis=-1)
-    power, axes = np.linalg.eigh(windows / (WINDOW_FRAMES * samples) + FLOOR * np.eye(used))
+    power, axes = np.linalg.eigh(sums_of_last(products, len(frames)) / (WINDOW_FRAMES * samples) + floor)
     logarithm = (axes * np.log(np.maximum(power, 0.5 * FLOOR))[:, None, :]) @ axes.transpose(0, 2, 1)
-    rows, columns = np.triu_indices(used)
+    return logarithm.reshape(len(frames), -1)[:, places] * weight, products[-WINDOW_FRAMES:]
+
+
+@cache
+def _triangle(channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is added to every matrix, the places of a matrix's upper triangle in its flat form, and their weights."""
+    rows, columns = np.triu_indices(channels)
     weight = np.where(rows == columns, 1.0, np.sqrt(2.0))
-    return logarithm[:, rows, columns] * weight, products[-WINDOW_FRAMES:]
+    return FLOOR * np.eye(channels), rows * channels + columns, weight
 
 
 def log_covariance(frames: np.ndarray) -> np.ndarray:

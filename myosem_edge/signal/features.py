@@ -33,11 +33,28 @@ def frame_sums(frames: np.ndarray, tail: np.ndarray) -> np.ndarray:
     """Sums `(k, 5, channels)` of consecutive frames `(k, samples, channels)` that follow `tail` `(2, channels)`."""
     k, n, channels = frames.shape
     line = np.concatenate((tail, frames.reshape(k * n, channels)))
-    slope = np.diff(line, axis=0)
-    turns = slope[:-1] * slope[1:] < 0  # the sign of the slope changed at the sample before the newest
-    crossings = line[1:-1] * line[2:] < 0
-    values = np.stack((np.abs(line[2:]), np.abs(slope[1:]), np.square(line[2:]), crossings, turns))
-    return values.reshape(STATISTICS, k, n, channels).sum(axis=2).transpose(1, 0, 2)
+    slope = line[1:] - line[:-1]
+    values = np.empty((STATISTICS, k * n, channels))
+    np.abs(line[2:], out=values[0])
+    np.abs(slope[1:], out=values[1])
+    np.square(line[2:], out=values[2])
+    values[3] = line[1:-1] * line[2:] < 0
+    values[4] = slope[:-1] * slope[1:] < 0  # the sign of the slope changed at the sample before the newest
+    return np.asarray(np.add.reduce(values.reshape(STATISTICS, k, n, channels), axis=2).transpose(1, 0, 2))
+
+
+def sums_of_last(frames: np.ndarray, k: int, count: int = WINDOW_FRAMES) -> np.ndarray:
+    """Sum of the last `count` frames at each of the newest k: `(at least k + count - 1, ...)` -> `(k, ...)`.
+
+    Frame by frame, oldest first: in one order, however a stream is cut.
+    """
+    frames = frames[len(frames) - k - count + 1 :]
+    if k == 1:  # every hop of a board: one call instead of `count`, in the same order
+        return np.asarray(np.add.reduce(frames)[None])
+    total = frames[:k].copy()
+    for first in range(1, count):
+        total += frames[first : first + k]
+    return total
 
 
 def log_features(sums: np.ndarray, frame_samples: int) -> np.ndarray:
@@ -58,8 +75,7 @@ def hudgins_features(sums: np.ndarray, frame_samples: int) -> np.ndarray:
 def step_window_sums(frames: np.ndarray, state: FeatureState) -> tuple[np.ndarray, FeatureState]:
     """New frames (k, samples, channels) -> sums (k, 5, channels) of the window that ends with each, the next state."""
     sums = np.concatenate((state.sums[1:], frame_sums(frames, state.tail)))
-    windows = np.lib.stride_tricks.sliding_window_view(sums, WINDOW_FRAMES, axis=0).sum(axis=-1)
-    return windows, FeatureState(frames[-1, -2:], sums[-WINDOW_FRAMES:])
+    return sums_of_last(sums, len(frames)), FeatureState(frames[-1, -2:], sums[-WINDOW_FRAMES:])
 
 
 def window_sums(frames: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from myosem_edge.signal.features import sums_of_last
+
 POWER_FLOOR = 1e-3  # of the wearer's mean power: keeps the logarithm of silence finite, in training too
 FAST_FRAMES = 2  # whose mean power sees an onset; that of `slow_frames` steadies a hold
 MOST_SLOW_FRAMES = 400  # ten seconds: more is a damaged file
@@ -86,10 +88,12 @@ def step_front(weights: FrontWeights, frames: np.ndarray, state: FrontState) -> 
     """Canonical, scaled frames (k, frame_samples, channels) float32 -> features (k, width) float32, the next state."""
     k, n, channels = frames.shape
     line = np.concatenate((state.history, frames.reshape(k * n, channels)))
-    windows = np.lib.stride_tricks.sliding_window_view(line, weights.taps, axis=0)  # (k * n, channels, taps)
-    mixed = windows.transpose(0, 2, 1).reshape(k * n, -1) @ weights.kernel
-    powers = np.concatenate((state.powers, np.square(mixed).reshape(k, n, -1).mean(axis=1)))
-    channel_powers = np.concatenate((state.channel_power[None], np.square(frames).mean(axis=1)))
+    # A row of windows is a stretch of the line: (k * n, taps * channels), oldest sample first.
+    step = line.itemsize
+    windows = np.ndarray((k * n, weights.kernel.shape[0]), line.dtype, line, strides=(channels * step, step))
+    mixed = windows.copy() @ weights.kernel
+    powers = np.concatenate((state.powers, np.add.reduce(np.square(mixed).reshape(k, n, -1), axis=1) / n))
+    channel_powers = np.concatenate((state.channel_power[None], np.add.reduce(np.square(frames), axis=1) / n))
     log_power = np.concatenate([_log_mean(powers, k, m) for m in (FAST_FRAMES, weights.slow_frames)], axis=1)
     features = log_power @ weights.expand + weights.expand_bias
     if weights.gate is not None:
@@ -101,7 +105,4 @@ def step_front(weights: FrontWeights, frames: np.ndarray, state: FrontState) -> 
 
 def _log_mean(powers: np.ndarray, k: int, frames: int) -> np.ndarray:
     """Logarithm of the mean power of the last `frames` frames, at each of the newest k."""
-    # Summed frame by frame, oldest first: in one order, however a stream is cut.
-    newest = len(powers)
-    total = sum(powers[newest - k - back : newest - back] for back in range(frames - 1, -1, -1))
-    return np.log(total * np.float32(1 / frames) + np.float32(POWER_FLOOR))
+    return np.log(sums_of_last(powers, k, frames) * np.float32(1 / frames) + np.float32(POWER_FLOOR))
