@@ -9,10 +9,11 @@ RUN = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST = pytest --durations=5
 
-.PHONY: help demo test test-arm test-full test-long lint docs clean
+.PHONY: help demo bench test test-arm test-full test-long lint docs clean
 
 help:
 	@echo 'make demo       the whole chain without hardware: export, calibrate, run, report'
+	@echo 'make bench      what a decision costs, beside LibEMG; minutes on a quiet machine'
 	@echo 'make test       style, types, tests, coverage'
 	@echo 'make test-arm   bundles on emulated 64- and 32-bit boards'
 	@echo 'make test-full  the same, and what needs packages of the system or takes some minutes more'
@@ -23,6 +24,20 @@ help:
 
 demo: $(VENV)/.stamp-demo
 	$(RUN) myosem_edge demo
+
+# make bench BUNDLE=my.myosem measures another bundle, BEFORE=a/checkout compares with an older one. LibEMG gets an
+# environment of its own; where it cannot be installed, its row says why.
+BUNDLE = build/bench/bench.myosem
+PEER = build/peers-libemg
+bench: $(VENV)/.stamp-test $(BUNDLE)
+	@test -e $(PEER)/.stamp || { echo 'Installing LibEMG into $(PEER)' && $(BIN)/python -m venv $(PEER) && \
+	$(PEER)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers-libemg.txt && touch $(PEER)/.stamp; } || \
+	echo 'LibEMG cannot be installed here: its row is skipped'
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/edge.py $(BUNDLE) --libemg $(PEER)/bin/python $(if $(BEFORE),--before $(BEFORE))
+
+build/bench/bench.myosem: | $(VENV)/.stamp-test
+	@mkdir -p build/bench
+	$(RUN) myosem_edge export --out $@
 
 lint: $(VENV)/.stamp-test
 	$(BIN)/ruff check .

@@ -34,7 +34,7 @@ BLOCKED = (
     "tokenizers",
     "sklearn",
 )
-BOARD_SIDE = ("runtime", "calibration", "signal", "firmware_bridge", "boards", "actions")
+BOARD_SIDE = ("runtime", "calibration", "signal", "firmware_bridge", "boards", "actions", "bench")
 
 # Stands before the program under test: an installation where the extras were never installed.
 BLOCKADE = f"""

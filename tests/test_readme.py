@@ -46,6 +46,7 @@ HOW = {
     "export": "--dry-run",  # minutes
     "calibrate": "--dry-run",  # needs a wearer who follows prompts
     "run": "--seconds 1",
+    "bench": "options",  # a minute of real time
     "keys new": "with a home of its own",
     "emulate": "until it prints its port",
 }

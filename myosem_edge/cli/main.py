@@ -60,6 +60,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "calibrate": Entry("myosem_edge.cli.calibrate:calibrate", "Adapt a bundle to one wearer."),
         "profile": Entry("myosem_edge.cli.calibrate:profile", "A wearer's profile: show, accept, undo."),
         "run": Entry("myosem_edge.cli.run:run", "Decode EMG and drive the hand."),
+        "bench": Entry("myosem_edge.cli.bench:bench", "Measure a bundle on this board."),
         "replay": Entry("myosem_edge.cli.replay:replay", "Decode a recording again, and compare machines."),
     },
     "Try it": {
