@@ -100,13 +100,18 @@ def _compile(folder: Path, options: Sequence[str]) -> Path:
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
     if compiler is None:
         raise InputError("no C compiler is installed", expected=" or ".join(COMPILERS), todo="Install gcc")
-    library = folder / "build" / "host.so"
-    library.parent.mkdir(exist_ok=True)
-    sources = sorted(str(path) for path in folder.glob("*.c"))
-    command = [compiler, *WARNINGS, *options, "-shared", "-fPIC", *sources, "-o", str(library)]
-    finished = subprocess.run(command, capture_output=True, text=True)
-    if finished.returncode:
-        raise InputError("the compiler refuses the folder", where=folder, found=finished.stderr[:2000])
+    build = folder / "build"
+    build.mkdir(exist_ok=True)
+    sources = sorted(str(path.resolve()) for path in folder.glob("*.c"))
+    library = build / "host.so"
+    # Linked without the options: a library linked with -ffast-math makes the whole process flush small numbers to zero.
+    for command in (
+        [compiler, *WARNINGS, *options, "-fPIC", "-c", *sources],
+        [compiler, "-shared", *(f"{Path(source).stem}.o" for source in sources), "-o", library.name],
+    ):
+        finished = subprocess.run(command, cwd=build, capture_output=True, text=True)
+        if finished.returncode:
+            raise InputError("the compiler refuses the folder", where=folder, found=finished.stderr[:2000])
     return library
 
 
