@@ -75,7 +75,12 @@ class Seen:
         DeviceError: nothing followed from a decision, so there is no delay.
         """
         if not self.delays_s:
-            raise DeviceError("no command followed from a decision", found=self.summary.get("counts"))
+            counts = self.summary.get("counts") or {}
+            raise DeviceError(
+                "no command followed from a decision",
+                found=", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or None,
+                todo="Let it run longer (--seconds), on a computer that is not busy with other programs",
+            )
         late, processing = self.summary["late"], self.summary["processing"]
         return {
             "first decision, s": self.first_decision_s,
@@ -184,7 +189,11 @@ def _watch(command: Sequence[str], environment: dict[str, str], seconds: float) 
                 if not seen.first_decision_s and now_s - begun > START_TIMEOUT_S:
                     raise DeviceError("run does not decide", found=f"nothing after {START_TIMEOUT_S:.0f} s")
                 if now_s >= late_s:
-                    raise DeviceError("the gate could not be armed", found=f"not armed after {ARM_TIMEOUT_S:.0f} s")
+                    raise DeviceError(
+                        "the gate could not be armed",
+                        found=f"not armed after {ARM_TIMEOUT_S:.0f} s",
+                        todo="The computer is probably too busy for the loop: close other programs and repeat",
+                    )
         finally:
             if process.poll() is None and not seen.summary:
                 process.terminate()

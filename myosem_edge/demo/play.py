@@ -168,7 +168,12 @@ class Stage:
             if any(event.get("armed") for event in read_log(log) if event.get("event") == "verdict"):
                 return
         if process.poll() is None:
-            raise DeviceError("the gate could not be armed", found=f"not armed after {ARM_TIMEOUT_S:.0f} s", where=log)
+            raise DeviceError(
+                "the gate could not be armed",
+                found=f"not armed after {ARM_TIMEOUT_S:.0f} s",
+                where=log,
+                todo="The computer is probably too busy for the loop: close other programs and repeat",
+            )
         _check(process, "run")
 
     def _perform(self, clip: Clip, process: subprocess.Popen[str]) -> None:
