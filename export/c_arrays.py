@@ -7,6 +7,7 @@ the logarithm, number of samples that a power is the mean of).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from myosem_edge.signal.blockfilter import BlockFilter
 from myosem_edge.signal.front import FAST_FRAMES, POWER_FLOOR
 
 HEAD = "/* Made by myosem-edge from a bundle; change the bundle, not this file. */\n"
+ACTION_ID = re.compile(r"[a-z0-9_]{1,64}")
 GALLERY = "myosem_gallery_arrays.h"
 LOG_FRACTION = 24  # bits after the point of a logarithm, as in myosem_numbers.h
 FEATURE_FRACTION = 16  # of a feature in steps of the inlet
@@ -207,6 +209,10 @@ def _block_row(name: str, block: IntBlock, before: Scale) -> str:
 
 
 def _gallery(model: Model) -> str:
+    if strange := [name for name in model.gallery.ids if not ACTION_ID.fullmatch(name)]:
+        raise InputError(
+            "an action's name cannot be written into C", found=ascii(strange[0][:40]), expected="a-z, 0-9 and _"
+        )
     quoted = ",\n".join(f'    "{name}"' for name in model.gallery.ids)
     vectors = np.clip(np.rint(model.gallery.prototypes.astype(np.float64) * 2**15), -(2**15), 2**15 - 1)
     names = f"static const char *const actions[MYOSEM_GALLERY] = {{\n{quoted}\n}};\n"

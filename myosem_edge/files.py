@@ -20,6 +20,8 @@ def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
         StorageError: the folder or the file cannot be written; what was there before is untouched.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise StorageError("is no file that could be replaced", where=path, todo="Choose the name of a file")
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +93,8 @@ def require_writable(path: Path | str) -> None:
     try:
         if path.is_dir():
             raise StorageError("is a folder", where=path, expected="the name of a file")
+        if path.exists() and not path.is_file():
+            raise StorageError("is no file that could be replaced", where=path, todo="Choose the name of a file")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:

@@ -20,6 +20,7 @@ from myosem_edge.errors import BundleError
 IDENTIFIER, VERSION = b"TFL3", 3
 MAX_TABLES = 10_000  # our students have a few hundred
 MAX_DIMENSIONS = 4
+LEAST_STEP, MOST_STEP = 1e-9, 1e9  # of 8-bit tensors
 MAX_TENSOR_BYTES = 16 * 1024 * 1024  # ours have at most some hundred kB
 MAX_TOTAL_BYTES = 64 * 1024 * 1024  # of all tensors: what a runtime allocates, and more
 WEIGHT_ALIGNMENT = 16  # the schema's force_align
@@ -240,6 +241,10 @@ def _tensors(tensors: Sequence[_Table], sizes: Sequence[int]) -> list[bool]:
         scale = tensor.one(4, "quantisation")
         if scale is not None and (len(scale.span(2)) != 1 or len(scale.span(3)) != 1 or scale.number(6)):
             raise file.refused("has a scale that is not allowed", expected="one step and one zero a tensor")
+        if scale is not None:
+            (step,) = struct.unpack_from("<f", file.data, scale.span(2)[0])
+            if not LEAST_STEP <= step <= MOST_STEP:  # NaN is neither; a runtime ends the process over such a step
+                raise file.refused("has a scale that is not allowed", found=step, expected="a plain positive step")
     return computed
 
 

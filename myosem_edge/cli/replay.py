@@ -13,7 +13,7 @@ import numpy as np
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._types import FiniteRange, backend_option
 from myosem_edge.errors import InputError, RefusedError
-from myosem_edge.files import write_atomic
+from myosem_edge.files import require_writable, write_atomic
 
 
 @click.command()
@@ -69,8 +69,15 @@ def replay(
     arrays = read_arrays(recording, ("emg", "rec_ptr"))
     emg = checked_emg(arrays["emg"], recording, model.front.channels)
     borders = arrays.get("rec_ptr", np.array([0, len(emg)]))
-    if borders.ndim != 1 or borders.dtype.kind not in "iu" or (np.diff(borders.astype(np.int64)) < 0).any():
-        raise InputError("rec_ptr does not cover the samples", where=recording, expected="borders, never falling")
+    whole = borders.ndim == 1 and len(borders) > 1 and borders.dtype.kind in "iu"
+    if not whole or borders[0] != 0 or borders[-1] != len(emg) or (borders[1:] < borders[:-1]).any():
+        raise InputError(
+            "rec_ptr does not cover the samples", where=recording, expected=f"0 to {len(emg)}, never falling"
+        )
+    if out is not None:
+        if any(out.exists() and other_file and out.samefile(other_file) for other_file in (bundle, recording, other)):
+            raise InputError("would replace what is read", where=out, todo="Choose another name for --out")
+        require_writable(out)
     theirs = None
     if other is not None:
         try:
@@ -80,6 +87,7 @@ def replay(
     lines = [
         to_line(number, decision)
         for number, (a, b) in enumerate(pairwise(int(p) for p in borders))
+        if b > a
         for decision in decide(model, emg[a:b], enrolment, backend)
     ]
     if out is not None:

@@ -75,6 +75,8 @@ def embeddings(model: Model, stream: Stream, backend: str, shift: int = 0) -> np
 
 def find_ring(model: Model, streams: Sequence[Stream], backend: str) -> int:
     """How a band that is one ring was turned in all these recordings, without labels: electrodes, as in `Fit`."""
+    if not streams:
+        raise InputError("no recording is long enough to find the ring in", expected="at least a second each")
     learnt = model.gallery.prototypes[model.gallery.rows(sorted(model.gallery.learnt.intersection(model.gallery.ids)))]
 
     def cosines_at(shift: int) -> np.ndarray:

@@ -43,10 +43,12 @@ def read_lines(text: str, where: object) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
             kinds = {name: type(row[name]) for name in FIELDS}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"is no decision ({error})", where=f"{where}: line {number}") from error
         if kinds["action"] is not str or kinds["accepted"] is not bool or kinds["probability"] not in (int, float):
             raise InputError("is no decision", where=f"{where}: line {number}", expected=", ".join(FIELDS))
+        if not 0 <= row["probability"] <= 1:
+            raise InputError("is no probability", where=f"{where}: line {number}", found=str(row["probability"])[:40])
         found.append(row)
     return found
 
@@ -72,7 +74,7 @@ def compare(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) ->
     """Raises:
     InputError: they are not of the same samples.
     """
-    if len(ours) != len(theirs):
+    if [line.get("recording") for line in ours] != [line.get("recording") for line in theirs]:
         raise InputError("not the same recording: another number of decisions", found=len(theirs), expected=len(ours))
     same = [(a["action"], a["accepted"]) == (b["action"], b["accepted"]) for a, b in zip(ours, theirs, strict=True)]
     apart = [abs(a["probability"] - b["probability"]) for a, b, equal in zip(ours, theirs, same, strict=True) if equal]

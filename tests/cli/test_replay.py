@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,33 @@ def test_every_difference_counts() -> None:
     assert found.largest_probability_difference == 0.25
     with pytest.raises(InputError, match="another number of decisions"):
         compare([line], [])
+    with pytest.raises(InputError, match="not the same recording"):
+        compare([{**line, "recording": 0}], [{**line, "recording": 1}])
+
+
+@pytest.mark.parametrize("number", ["-5", "1e400", "NaN", "Infinity", "1" + "0" * 400])
+def test_what_is_no_probability_is_refused(number: str) -> None:
+    with pytest.raises(InputError, match=r"line 1: is no (probability|decision)"):
+        read_lines(f'{{"action": "fist", "accepted": true, "probability": {number}}}\n', "f")
+
+
+def test_nothing_that_is_read_is_replaced(trusted_bundle: Path, recording: Path, tmp_path: Path) -> None:
+    for target in (trusted_bundle, recording):
+        before = target.read_bytes()
+        code, out, err = call(trusted_bundle, recording, "--out", target)
+        assert (code, out) == (3, "") and "would replace what is read" in err and target.read_bytes() == before
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = call(trusted_bundle, recording, "--out", tmp_path / "pipe")
+    assert (code, out) == (8, "") and "no file that could be replaced" in err
+
+
+@pytest.mark.parametrize("borders", [[-300, 100, 1600], [0, 10**12], [100, 1600], [0], []])
+def test_borders_that_do_not_cover_the_samples_are_refused(
+    trusted_bundle: Path, tmp_path: Path, borders: list[int]
+) -> None:
+    np.savez(tmp_path / "b.npz", emg=np.zeros((1600, 8), np.float32), rec_ptr=np.array(borders, np.int64))
+    code, out, err = call(trusted_bundle, tmp_path / "b.npz")
+    assert (code, out) == (3, "") and "rec_ptr does not cover the samples" in err
 
 
 def test_replay_writes_compares_and_refuses(trusted_bundle: Path, recording: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ each attending over the most recent frames and landing in its own subspace of th
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,10 +26,11 @@ from myosem_edge.errors import InputError
 from myosem_edge.learn.teacher import parallel
 from myosem_edge.learn.teacher.config import require_between
 from myosem_edge.learn.teacher.spatial import ELECTRODES, HARMONIC, basis, basis_size, ring_positions, shares
-from myosem_edge.signal.front import FAST_FRAMES, POWER_FLOOR
+from myosem_edge.signal.front import FAST_FRAMES, MOST_SLOW_FRAMES, POWER_FLOOR
 from myosem_edge.signal.montage import Montage
 
 _SPANS = ("channels", "frame_samples", "taps", "slow_frames", "smooth_frames", "query_frames")
+MOST = 65_536  # of any size: more is a slip of the finger, and no memory holds it
 SIZES = (*_SPANS, "filters", "mixtures", "width", "embedding")
 
 
@@ -56,7 +56,7 @@ class ModelConfig:
     spatial: str = ELECTRODES  # whose weights the front learns: of electrodes by number, or "harmonic": of places
 
     def __post_init__(self) -> None:
-        require_between(self, dict.fromkeys(SIZES, (1, math.inf)))
+        require_between(self, {**dict.fromkeys(SIZES, (1, MOST)), "slow_frames": (1, MOST_SLOW_FRAMES)})
         if not self.dilations or min(self.dilations) < 1 or self.embedding % len(VIEWS):
             raise InputError(
                 "sizes that make no encoder",
