@@ -94,8 +94,8 @@ def measure_decoders(entries: Sequence[Entry], stream: Stream, plan: Plan, progr
         children: list[tuple[Row, Child, bool]] = []
         for row, entry in zip(rows, entries, strict=True):
             progress(f"{row.name}: calibrate")
-            child = stack.enter_context(Child(entry.command, entry.environment))
             try:
+                child = stack.enter_context(Child(entry.command, entry.environment))
                 row.facts = child.ask("load", **request)
                 children.append((row, child, entry.staged))
             except ChildError as error:

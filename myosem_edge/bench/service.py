@@ -83,13 +83,22 @@ class ChildError(Exception):
 
 
 class Child:
-    """The other end: one process, asked one thing at a time."""
+    """The other end: one process, asked one thing at a time.
+
+    Raises:
+        ChildError: there is no such program.
+    """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the child)
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True, env=environment
-        )
+        pipe = subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=self._said, text=True, env=environment
+            )
+        except OSError as error:
+            self._said.close()
+            raise ChildError(f"{command[0]}: {error.strerror}") from error
 
     @property
     def pid(self) -> int:

@@ -71,7 +71,8 @@ def bench(
             }
         )
         return
-    click.echo(f"{bundle.manifest.file_name} on {here.title if here else 'an unknown board'}, {before['machine']}")
+    where = f"{before['board'] or 'an unknown board'}, {before['machine']}, {before['cores']} cores"
+    click.echo(f"{bundle.manifest.file_name} on {where}")
     click.echo(f"medians of {repeats} [least, most]; load before: {before['load_before']}\n")
     header = [name.format(base=first.name) for name in DECODER_HEADER]
     click.echo(table(decoder_lines(rows, first.name), header))

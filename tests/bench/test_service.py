@@ -81,6 +81,8 @@ def test_a_failure_and_a_death_of_a_child_carry_its_own_words() -> None:
         pytest.raises(ChildError, match="No module named 'no_such_module'"),
     ):
         child.ask("load", **STREAM)
+    with pytest.raises(ChildError, match="no-such-python: No such file"):
+        Child(["no-such-python"], ENVIRONMENT)
 
 
 def test_decoders_are_measured_in_turn_and_one_that_is_missing_is_skipped_by_name() -> None:
