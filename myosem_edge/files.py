@@ -20,8 +20,7 @@ def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
         StorageError: the folder or the file cannot be written; what was there before is untouched.
     """
     path = Path(path)
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise StorageError("is no file that could be replaced", where=path, todo="Choose the name of a file")
+    _require_replaceable(path)
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +51,7 @@ def replacing(path: Path | str, *, mode: int = 0o644) -> Iterator[Path]:
         StorageError: the folder or the file cannot be written; what was there before is untouched.
     """
     path = Path(path)
+    _require_replaceable(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,12 @@ def replacing(path: Path | str, *, mode: int = 0o644) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _require_replaceable(path: Path) -> None:
+    """A device or a pipe must not become a file; what a folder is told comes from the rename."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise StorageError("is no file that could be replaced", where=path, todo="Choose the name of a file")
 
 
 def _settle(temporary: Path, path: Path) -> None:
@@ -93,8 +99,7 @@ def require_writable(path: Path | str) -> None:
     try:
         if path.is_dir():
             raise StorageError("is a folder", where=path, expected="the name of a file")
-        if path.exists() and not path.is_file():
-            raise StorageError("is no file that could be replaced", where=path, todo="Choose the name of a file")
+        _require_replaceable(path)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
