@@ -199,6 +199,20 @@ def read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
         raise InputError(f"is not a readable {kind} file: {error}", where=path) from error
 
 
+def require_borders(pointers: np.ndarray, samples: int, where: Path) -> None:
+    """Raises:
+    InputError: recordings do not follow each other from the first sample to the last.
+    """
+    whole = pointers.ndim == 1 and len(pointers) > 1 and pointers.dtype.kind in "iu"
+    if not whole or pointers[0] != 0 or pointers[-1] != samples or (pointers[1:] < pointers[:-1]).any():
+        raise InputError(
+            "rec_ptr does not cover the samples",
+            where=where,
+            found=np.array2string(pointers, threshold=6),
+            expected=f"0 to {samples}, never falling",
+        )
+
+
 def checked_emg(emg: np.ndarray, where: Path, channels: int) -> np.ndarray:
     """`emg` as float32 `(samples, channels)`.
 

@@ -53,7 +53,7 @@ def replay(
     """
     from myosem_edge.bundle import bundle_from
     from myosem_edge.calibration.store import Store
-    from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays
+    from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays, require_borders
     from myosem_edge.firmware_bridge.frontends import front_end
     from myosem_edge.runtime.decoder import Model
     from myosem_edge.runtime.replay import compare, decide, read_lines, to_line
@@ -69,11 +69,7 @@ def replay(
     arrays = read_arrays(recording, ("emg", "rec_ptr"))
     emg = checked_emg(arrays["emg"], recording, model.front.channels)
     borders = arrays.get("rec_ptr", np.array([0, len(emg)]))
-    whole = borders.ndim == 1 and len(borders) > 1 and borders.dtype.kind in "iu"
-    if not whole or borders[0] != 0 or borders[-1] != len(emg) or (borders[1:] < borders[:-1]).any():
-        raise InputError(
-            "rec_ptr does not cover the samples", where=recording, expected=f"0 to {len(emg)}, never falling"
-        )
+    require_borders(borders, len(emg), recording)
     if out is not None:
         if any(out.exists() and other_file and out.samefile(other_file) for other_file in (bundle, recording, other)):
             raise InputError("would replace what is read", where=out, todo="Choose another name for --out")

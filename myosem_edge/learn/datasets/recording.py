@@ -13,6 +13,7 @@ import numpy as np
 
 from myosem_edge.actions.catalogue import Label
 from myosem_edge.errors import InputError
+from myosem_edge.firmware_bridge.emulators.sources import require_borders
 from myosem_edge.signal.montage import Montage
 
 CUE_ACTIVE_CUT_S, CUE_REST_CUT_S = 0.75, 1.25  # labels that are cues: people start late, and let go later still
@@ -115,20 +116,6 @@ def require_emg(emg: np.ndarray, channels: int, where: Path) -> None:
         raise InputError("emg holds no real numbers", where=where, found=emg.dtype)
     if len(emg) == 0 or not np.isfinite(emg).all():
         raise InputError("emg is empty or not finite", where=where, found=f"{len(emg)} samples")
-
-
-def require_borders(pointers: np.ndarray, samples: int, where: Path) -> None:
-    """Raises:
-    InputError: recordings do not follow each other from the first sample to the last.
-    """
-    whole = pointers.ndim == 1 and len(pointers) > 1 and pointers.dtype.kind in "iu"
-    if not whole or pointers[0] != 0 or pointers[-1] != samples or (pointers[1:] < pointers[:-1]).any():
-        raise InputError(
-            "rec_ptr does not cover the samples",
-            where=where,
-            found=np.array2string(pointers, threshold=6),
-            expected=f"0 to {samples}, never falling",
-        )
 
 
 def read_pack(
