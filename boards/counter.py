@@ -12,12 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from myosem_edge.boards.profiles import Board
-from myosem_edge.boards.sysroot import Call, Sysroot
+from myosem_edge.boards.sysroot import Call, Sysroot, last_line, run_tool
 from myosem_edge.errors import InputError, MyosemError, StorageError
 
 RECIPE = 1  # counts changes of how the emulator is built
@@ -55,23 +56,15 @@ class Counter:
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "count"
             plugin = f"{self.folder / Path(PLUGIN).name},inline=on"
-            command[:1] = [
-                str(self.emulator(sysroot.target.architecture)),
-                "-plugin",
-                plugin,
-                "-d",
-                "plugin",
-                "-D",
-                str(log),
-            ]
+            emulator = str(self.emulator(sysroot.target.architecture))
+            command[:1] = [emulator, "-plugin", plugin, "-d", "plugin", "-D", str(log)]
             finished = subprocess.run(
                 command, env=sysroot.environment(which, home), capture_output=True, text=True, check=False
             )
             text = log.read_text() if log.exists() else ""
-        found = re.findall(r"(?:total insns|insns): (\d+)", text)
+        found = re.findall(r"insns: (\d+)", text)
         if finished.returncode or not found:
-            said = (finished.stderr or text).strip().splitlines()
-            raise MyosemError("nothing was counted on the emulated board", found=said[-1] if said else "no output")
+            raise MyosemError("nothing was counted on the emulated board", found=last_line(finished))
         return int(found[-1])
 
     def per_hop(self, sysroot: Sysroot, which: Board, arguments: Callable[[int], Sequence[str]], home: Path) -> float:
@@ -108,7 +101,7 @@ def build_counter(cache: Path, call: Call | None = None) -> Counter:
     for tool, package in NEEDS.items():
         if shutil.which(tool) is None:
             raise InputError(f"{tool} is not installed", todo=f"sudo apt install {package}")
-    call = call or _call
+    call = call or partial(run_tool, limit_s=BUILDING_LIMIT_S)
     if call(["pkg-config", "--exists", "glib-2.0"], {}).returncode:
         raise InputError("glib's headers are not installed", todo="sudo apt install libglib2.0-dev")
     place = cache / f"counter-{RECIPE}"
@@ -137,10 +130,7 @@ def _build(making: Path, call: Call) -> Path:
     def must(step: str, command: Sequence[str], **environment: str) -> None:
         finished = call(command, environment)
         if finished.returncode:
-            said = (finished.stderr or finished.stdout).strip().splitlines()
-            raise InputError(
-                f"the counting emulator could not be built: {step}", found=said[-1] if said else "no output"
-            )
+            raise InputError(f"the counting emulator could not be built: {step}", found=last_line(finished))
 
     lists, parts, source, build = (making / name for name in ("lists", "parts", "source", "source/build"))
     for folder in (lists / "partial", parts):
@@ -175,13 +165,3 @@ def _build(making: Path, call: Call) -> Path:
     for name in (*EMULATORS.values(), PLUGIN):
         shutil.copy2(build / name, done)
     return done
-
-
-def _call(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=BUILDING_LIMIT_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise InputError(f"{command[0]} takes longer than {BUILDING_LIMIT_S:.0f} s") from error

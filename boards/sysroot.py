@@ -211,7 +211,7 @@ def prepare(target: Target, cache: Path, call: Call | None = None) -> Sysroot:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{target.debian}-", dir=cache) as making:
-                _make(Path(making), target, wheels, call or _call)
+                _make(Path(making), target, wheels, call or run_tool)
                 _move(Path(making) / "done", place)
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror}", where=cache) from error
@@ -234,7 +234,7 @@ def _make(making: Path, target: Target, wheels: Sequence[str], call: Call) -> No
     for archive in _download(making, target, call):
         finished = call(["dpkg-deb", "--extract", str(archive), str(system)], {})
         if finished.returncode:
-            raise StorageError("cannot be taken apart", where=archive.name, found=_last_line(finished))
+            raise StorageError("cannot be taken apart", where=archive.name, found=last_line(finished))
     python = python_of(system).name.removeprefix("python")
     platforms = [f"manylinux_2_{minor}_{target.architecture}" for minor in range(GLIBC_MINOR, 16, -1)]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--only-binary=:all:"]
@@ -243,9 +243,7 @@ def _make(making: Path, target: Target, wheels: Sequence[str], call: Call) -> No
     pip += ["--python-version", python, "--implementation", "cp", "--target", str(done / "wheels")]
     finished = call([*pip, *([] if target.resolve else ["--no-deps"]), *wheels], {"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     if finished.returncode:
-        raise InputError(
-            f"pip has no packages for Python {python} on {target.architecture}", found=_last_line(finished)
-        )
+        raise InputError(f"pip has no packages for Python {python} on {target.architecture}", found=last_line(finished))
     for which in playable(target.architecture):
         view = done / "boards" / which.name
         for name, text in played_files(which, target.architecture).items():
@@ -277,9 +275,9 @@ def _download(making: Path, target: Target, call: Call) -> list[Path]:
     updated = call([*apt, "update"], {"LC_ALL": "C.UTF-8"})
     finished = call([*apt, "--download-only", "install", *target.packages], {"LC_ALL": "C.UTF-8"})
     if finished.returncode and updated.returncode:
-        raise InputError(f"apt cannot reach packages of {target.debian}", found=_last_line(updated))
+        raise InputError(f"apt cannot reach packages of {target.debian}", found=last_line(updated))
     if finished.returncode:
-        raise InputError(f"apt does not have the packages of {target.debian}", found=_last_line(finished))
+        raise InputError(f"apt does not have the packages of {target.debian}", found=last_line(finished))
     return sorted(archives.glob("*.deb"))
 
 
@@ -311,12 +309,20 @@ def _digest(target: Target, wheels: Sequence[str]) -> str:
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
-def _last_line(finished: subprocess.CompletedProcess[str]) -> str:
+def last_line(finished: subprocess.CompletedProcess[str]) -> str:
+    """The last thing that a tool said, of its errors if there are any."""
     lines = (finished.stderr or finished.stdout).strip().splitlines()
     return lines[-1] if lines else f"exit code {finished.returncode}"
 
 
-def _call(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_tool(
+    command: Sequence[str], environment: Mapping[str, str], limit_s: float = MAKING_LIMIT_S
+) -> subprocess.CompletedProcess[str]:
+    """A `Call` for real: what a tool says is kept, and it gets no input.
+
+    Raises:
+        InputError: it takes longer than `limit_s`.
+    """
     try:
         return subprocess.run(
             command,
@@ -324,11 +330,11 @@ def _call(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=MAKING_LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"{command[0]} takes longer than {MAKING_LIMIT_S:.0f} s") from error
+        raise InputError(f"{command[0]} takes longer than {limit_s:.0f} s") from error
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
