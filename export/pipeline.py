@@ -33,7 +33,7 @@ from myosem_edge.quantize.fake_body import FakeBody
 from myosem_edge.quantize.operations import Operations, count_operations
 from myosem_edge.quantize.rounded_training import train_rounded
 from myosem_edge.quantize.sensitivity import Harm, sensitivity
-from myosem_edge.quantize.statistics import fold_front, front_features
+from myosem_edge.quantize.statistics import fold_front, front_features, observed_body
 from myosem_edge.runtime.encoder import view_scale
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.signal.montage import electrode_positions
@@ -127,15 +127,16 @@ def export_bundle(
         return cost(judge_sessions, trained, encode, ids, judged_gallery, prototypes)
 
     export, clock = Export(out), time.perf_counter
-    begun = clock()
     progress("judge the teacher", 0, 1)
-    export.steps.append(_step("teacher, float32", begun, clock(), teacher, 4, judge(teacher, torch_encode(teacher))))
+    judged = judge(teacher, torch_encode(teacher))
+    export.steps.append(_step("teacher, float32", 0.0, 0.0, teacher, 4, judged))
     begun = clock()
     student = distil(teacher, distil_sessions, table, config, lambda step, _: progress("distil", step, config.steps))
-    progress("judge the student", 0, 1)
-    export.steps.append(
-        _step(f"student {config.size}, float32", begun, clock(), student, 4, judge(student, torch_encode(student)))
-    )
+    ended = clock()
+    if student is not teacher:
+        progress("judge the student", 0, 1)
+        judged = judge(student, torch_encode(student))
+    export.steps.append(_step(f"student {config.size}, float32", begun, ended, student, 4, judged))
     begun = clock()
     progress("quantise", 0, 1)
     front = fold_front(student.encoder)
@@ -216,8 +217,7 @@ def _rounding_body(
     student: Trained, sessions: Sequence[Session], config: DistilConfig, steps: int, progress: Progress
 ) -> FakeBody:
     """The student's body with the ranges of these people, trained with its roundings for so many steps."""
-    body = FakeBody(student.encoder)
-    body.observe(front_features(student.encoder, calibration_segments(sessions)))
+    body = observed_body(student.encoder, calibration_segments(sessions))
     if not steps:
         return body
     sampler = Sampler(sessions, config.segment_frames, WARM_FRAMES, config.augment)

@@ -39,11 +39,16 @@ def front_features(encoder: Encoder, segments: Iterable[np.ndarray]) -> list[Ten
     return [encoder.front(torch.from_numpy(segment))[0] for segment in segments]
 
 
-def quantise_body(encoder: Encoder, segments: Iterable[np.ndarray]) -> IntBody:
-    """Integer body of a float student; ranges are the extremes over `segments` (batch, channels, samples) of EMG."""
+def observed_body(encoder: Encoder, segments: Iterable[np.ndarray]) -> FakeBody:
+    """Body of a float student with the ranges it has over `segments` (batch, channels, samples) of EMG."""
     body = FakeBody(encoder)
     body.observe(front_features(encoder, segments))
-    return body.integers()
+    return body
+
+
+def quantise_body(encoder: Encoder, segments: Iterable[np.ndarray]) -> IntBody:
+    """Integer body of a float student; ranges are the extremes over `segments` (batch, channels, samples) of EMG."""
+    return observed_body(encoder, segments).integers()
 
 
 def _offset(layer: nn.Conv1d | nn.Linear) -> Tensor:
