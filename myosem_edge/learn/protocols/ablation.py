@@ -27,8 +27,9 @@ from myosem_edge.learn.teacher.config import configure
 from myosem_edge.learn.teacher.train import TrainConfig
 
 BASE = "base"
-BUDGETS = ("1 s", "1")
-METRICS = ("R@1, as worn", "R@1, ring found", "R@1, ring known", "calibrated, 1 s", "calibrated, 1 repetition")
+PLACED = {"R@1, as worn": AS_WORN, "R@1, ring found": RING_FOUND, "R@1, ring known": RING_KNOWN}
+CALIBRATED = {"calibrated, 1 s": "1 s", "calibrated, 1 repetition": "1"}
+METRICS = (*PLACED, *CALIBRATED)
 _KEYS = {"name", "settings", "why"}
 
 
@@ -148,7 +149,7 @@ def run_grid(
                 catalogue,
                 table,
                 folder=out / f"{cell.folder}-seed{seed}",
-                budgets=BUDGETS,
+                budgets=tuple(CALIBRATED.values()),
                 device=device,
                 progress=step,
             )
@@ -164,11 +165,11 @@ def figures_of(e: Evaluation) -> dict[str, People]:
     for r in e.retrieval:
         first.setdefault(r.dataset, r)
     for r in first.values():
-        for metric, placement in zip(METRICS, (AS_WORN, RING_FOUND, RING_KNOWN), strict=False):
+        for metric, placement in PLACED.items():
             if placement in r.values:
                 results[metric] |= r.values[placement][RETRIEVERS[0]]["window"]["R@1"]
     for budgets in e.few_shot.values():
-        for metric, budget in zip(METRICS[3:], BUDGETS, strict=True):
+        for metric, budget in CALIBRATED.items():
             if budget in budgets:
                 results[metric] |= budgets[budget]["window"]["calibrated head"]
     return {metric: people for metric, people in results.items() if people}
