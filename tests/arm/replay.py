@@ -16,12 +16,9 @@ import numpy as np
 
 from myosem_edge.boards.profiles import detect_board
 from myosem_edge.bundle import bundle_from
-from myosem_edge.firmware_bridge.frontends.base import Chunk
-from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.decoder import Decoder, Model, check_golden
+from myosem_edge.runtime.decoder import Model, check_golden
 from myosem_edge.runtime.encoder import Body, Histories
-
-CHUNK_SAMPLES = 16  # does not divide a frame: the decoder has to keep a rest
+from myosem_edge.runtime.replay import decide
 
 
 class Tap:
@@ -36,15 +33,6 @@ class Tap:
     def step(self, features: np.ndarray, state: Histories) -> tuple[np.ndarray, np.ndarray, Histories]:
         self.seen = features
         return self._body.step(features, state)
-
-
-def decide(model: Model, samples: np.ndarray, backend: str) -> list[Decision]:
-    decoder = Decoder(model, backend=backend)
-    decisions = []
-    for first in range(0, len(samples), CHUNK_SAMPLES):
-        part = samples[first : first + CHUNK_SAMPLES]
-        decisions += decoder.feed(Chunk(part, first, (first + len(part)) / model.rate_hz))
-    return decisions
 
 
 def main(bundle_path: Path, given_path: Path, out: Path, backends: list[str]) -> None:
@@ -62,7 +50,7 @@ def main(bundle_path: Path, given_path: Path, out: Path, backends: list[str]) ->
         encoded = encoder.whole(given["samples"])
         arrays["features"] = tap.seen
         body_h, body_z, _ = tap.step(given.get("features", tap.seen), tap.start())
-        decisions = decide(model, given["samples"], backend)
+        decisions = list(decide(model, given["samples"], None, backend))
         found = {
             "h": encoded.h,
             "z": encoded.z,

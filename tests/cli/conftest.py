@@ -1,4 +1,4 @@
-"""What the tests of the training commands share: a folder of packs with made-up people."""
+"""What the tests of commands share: a bundle of made-up weights, a folder of packs with made-up people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from myosem_edge.keys import new_key
+from tests.calibration import tiny_model
 
 
 def person(path: Path, label: np.ndarray, repetition: np.ndarray, seed: int, **facts: list[int]) -> None:
@@ -21,6 +24,15 @@ def person(path: Path, label: np.ndarray, repetition: np.ndarray, seed: int, **f
         rec_ptr=np.linspace(0, len(label), recordings + 1).astype(int),
         **{f"rec_{name}": np.array(values) for name, values in facts.items()},
     )
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle of made-up weights, trusted here, and a user folder of its own."""
+    monkeypatch.setenv("MYOSEM_HOME", str(tmp_path / "home"))
+    path = tmp_path / "tiny-0.1.0.myosem"
+    tiny_model.bundle_file(path, new_key("maker"))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -12,18 +12,9 @@ from click.testing import CliRunner, Result
 from myosem_edge.bench.subjects import STAGES
 from myosem_edge.cli.main import main
 from myosem_edge.errors import BundleError, InputError
-from myosem_edge.keys import new_key
-from tests.calibration import tiny_model
 
 QUICK = ["--repeats", "2", "--decisions", "20", "--seconds", "1"]
 RUN = {"sample to command inside run p99, ms": [2.0, 3.0], "PSS with children, MB": [60.0, 61.0]}
-
-
-@pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MYOSEM_HOME", str(tmp_path / "home"))
-    tiny_model.bundle_file(tmp_path / "tiny-0.1.0.myosem", new_key("maker"))
-    return tmp_path / "tiny-0.1.0.myosem"
 
 
 @pytest.fixture
@@ -47,8 +38,8 @@ def call(*arguments: object) -> Result:
     return result
 
 
-def test_every_table_and_the_budget_of_the_board(bundle: Path, ran: list[Any]) -> None:
-    result = call(bundle, "--backend", "reference", "--board", "pi_4", *QUICK)
+def test_every_table_and_the_budget_of_the_board(tiny_bundle: Path, ran: list[Any]) -> None:
+    result = call(tiny_bundle, "--backend", "reference", "--board", "pi_4", *QUICK)
     assert result.exit_code == 0, result.stderr
     for words in ("streaming, reference", "decisions/s and core", *STAGES, "budget of pi_4"):
         assert words in result.stdout
@@ -56,8 +47,8 @@ def test_every_table_and_the_budget_of_the_board(bundle: Path, ran: list[Any]) -
     assert ran == [("reference", 2, 1.0)]
 
 
-def test_json_has_every_measurement_and_what_was_skipped(bundle: Path, ran: list[Any]) -> None:
-    result = call(bundle, "--backend", "reference", "--backend", "litert", "--json", *QUICK)
+def test_json_has_every_measurement_and_what_was_skipped(tiny_bundle: Path, ran: list[Any]) -> None:
+    result = call(tiny_bundle, "--backend", "reference", "--backend", "litert", "--json", *QUICK)
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     measured, skipped = found["decoders"]
@@ -68,10 +59,10 @@ def test_json_has_every_measurement_and_what_was_skipped(bundle: Path, ran: list
     assert set(found["machine"]) == {"board", "machine", "cores", "memory_mb", "load_before"}
 
 
-def test_what_cannot_be_measured_is_refused(bundle: Path, ran: list[Any], tmp_path: Path) -> None:
-    result = call(bundle, "--backend", "abacus", *QUICK)
+def test_what_cannot_be_measured_is_refused(tiny_bundle: Path, ran: list[Any], tmp_path: Path) -> None:
+    result = call(tiny_bundle, "--backend", "abacus", *QUICK)
     assert result.exit_code == InputError.exit_code and "'abacus' is not a known encoder backend" in result.stderr
-    result = call(bundle, "--backend", "litert", *QUICK)  # the tiny bundle has no such member
+    result = call(tiny_bundle, "--backend", "litert", *QUICK)  # the tiny bundle has no such member
     assert result.exit_code == InputError.exit_code and "no encoder runtime runs here" in result.stderr
     (tmp_path / "other.myosem").write_bytes(b"nothing")
     assert call(tmp_path / "other.myosem", *QUICK).exit_code == BundleError.exit_code

@@ -228,10 +228,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def bundle(home: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "tiny-0.1.0.myosem"
-    tiny_model.bundle_file(path, new_key("maker"))
-    return path
+def bundle(tiny_bundle: Path) -> Path:
+    return tiny_bundle
 
 
 @pytest.fixture

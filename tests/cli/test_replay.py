@@ -13,10 +13,8 @@ from click.testing import CliRunner
 from myosem_edge.cli.main import main
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import Chunk
-from myosem_edge.keys import new_key
 from myosem_edge.runtime.decoder import Decoder
 from myosem_edge.runtime.replay import compare, decide, read_lines, to_line
-from tests.calibration import tiny_model
 from tests.calibration.tiny_model import Muscle, build
 
 
@@ -24,13 +22,6 @@ def call(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(main, ["replay", *(str(a) for a in arguments)])
     assert "Traceback" not in result.stderr
     return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.fixture
-def trusted_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MYOSEM_HOME", str(tmp_path / "home"))
-    tiny_model.bundle_file(tmp_path / "tiny-0.1.0.myosem", new_key("maker"))
-    return tmp_path / "tiny-0.1.0.myosem"
 
 
 @pytest.fixture
@@ -83,30 +74,30 @@ def test_what_is_no_probability_is_refused(number: str) -> None:
         read_lines(f'{{"action": "fist", "accepted": true, "probability": {number}}}\n', "f")
 
 
-def test_nothing_that_is_read_is_replaced(trusted_bundle: Path, recording: Path, tmp_path: Path) -> None:
-    for target in (trusted_bundle, recording):
+def test_nothing_that_is_read_is_replaced(tiny_bundle: Path, recording: Path, tmp_path: Path) -> None:
+    for target in (tiny_bundle, recording):
         before = target.read_bytes()
-        code, out, err = call(trusted_bundle, recording, "--out", target)
+        code, out, err = call(tiny_bundle, recording, "--out", target)
         assert (code, out) == (3, "") and "would replace what is read" in err and target.read_bytes() == before
     os.mkfifo(tmp_path / "pipe")
-    code, out, err = call(trusted_bundle, recording, "--out", tmp_path / "pipe")
+    code, out, err = call(tiny_bundle, recording, "--out", tmp_path / "pipe")
     assert (code, out) == (8, "") and "no file that could be replaced" in err
 
 
 @pytest.mark.parametrize("borders", [[-300, 100, 1600], [0, 10**12], [100, 1600], [0], []])
 def test_borders_that_do_not_cover_the_samples_are_refused(
-    trusted_bundle: Path, tmp_path: Path, borders: list[int]
+    tiny_bundle: Path, tmp_path: Path, borders: list[int]
 ) -> None:
     np.savez(tmp_path / "b.npz", emg=np.zeros((1600, 8), np.float32), rec_ptr=np.array(borders, np.int64))
-    code, out, err = call(trusted_bundle, tmp_path / "b.npz")
+    code, out, err = call(tiny_bundle, tmp_path / "b.npz")
     assert (code, out) == (3, "") and "rec_ptr does not cover the samples" in err
 
 
-def test_replay_writes_compares_and_refuses(trusted_bundle: Path, recording: Path, tmp_path: Path) -> None:
+def test_replay_writes_compares_and_refuses(tiny_bundle: Path, recording: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
-    code, out, err = call(trusted_bundle, recording, "--backend", "reference", "--out", first)
+    code, out, err = call(tiny_bundle, recording, "--backend", "reference", "--out", first)
     assert (code, err) == (0, "") and "160 decisions" not in out and "320 decisions of 2 recordings" in out
-    code, out, _ = call(trusted_bundle, recording, "--backend", "reference", "--out", second, "--compare", first)
+    code, out, _ = call(tiny_bundle, recording, "--backend", "reference", "--out", second, "--compare", first)
     assert code == 0 and "320 of 320 decisions equal" in out and first.read_bytes() == second.read_bytes()
     rows = [json.loads(line) for line in first.read_text().splitlines()]
     assert [row["recording"] for row in rows] == [0] * 160 + [1] * 160
@@ -114,15 +105,15 @@ def test_replay_writes_compares_and_refuses(trusted_bundle: Path, recording: Pat
     for row in rows[:40]:
         row["action"] = "somethingelse"
     first.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, err = call(trusted_bundle, recording, "--backend", "reference", "--compare", first, "--json")
+    code, out, err = call(tiny_bundle, recording, "--backend", "reference", "--compare", first, "--json")
     assert code == 7 and "87.50 % equal" in err and json.loads(out)["agreement"]["first_difference"] == 0
-    assert call(trusted_bundle, recording, "--backend", "reference", "--compare", first, "--least", 80)[0] == 0
+    assert call(tiny_bundle, recording, "--backend", "reference", "--compare", first, "--least", 80)[0] == 0
 
 
-def test_a_recording_of_another_armband_is_one_clear_error(trusted_bundle: Path, tmp_path: Path) -> None:
+def test_a_recording_of_another_armband_is_one_clear_error(tiny_bundle: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "four.npy", np.zeros((400, 4), np.float32))
-    code, out, err = call(trusted_bundle, tmp_path / "four.npy")
+    code, out, err = call(tiny_bundle, tmp_path / "four.npy")
     assert (code, out) == (3, "") and "wrong number of channels" in err
     np.savez(tmp_path / "b.npz", emg=np.zeros((400, 8), np.float32), rec_ptr=np.array([0, 300, 200]))
-    code, out, err = call(trusted_bundle, tmp_path / "b.npz")
+    code, out, err = call(tiny_bundle, tmp_path / "b.npz")
     assert (code, out) == (3, "") and "rec_ptr" in err
