@@ -176,7 +176,8 @@ class TestInstallation:
         pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
         for requirement in map(Requirement, importlib.metadata.requires("myosem-edge") or []):
             extra = str(requirement.marker).rpartition("extra == ")[2].strip('"')
-            if extra not in ("text",):
+            # Two extras that no test environment installs: one is a separate step, one needs an older numpy.
+            if extra not in ("text", "tflite"):
                 assert requirement.specifier.contains(pins[requirement.name]), requirement
 
     @pytest.mark.parametrize("extra", ["train", "text"])
