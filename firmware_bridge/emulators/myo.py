@@ -3,12 +3,11 @@
 It keeps the state that a real pair has, so a driver that leaves a step out gets what it would get from the real one:
 no samples without a notification switch, an error for a command that comes before the last one has completed, a lost
 link if the armband was not told to stay awake. Not emulated: the hidden 50 Hz EMG mode, orders to light the LEDs (they
-are accepted), firmware update.
+are accepted), firmware update, a counter that could be stuck: there is none.
 """
 
 from __future__ import annotations
 
-import random
 import struct
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import numpy as np
 
 from myosem_edge.firmware_bridge import bgapi
 from myosem_edge.firmware_bridge.emulators.base import Emulator, SampleSource
+from myosem_edge.firmware_bridge.emulators.faults import Distortion, Faults, Wire
 
 CHANNELS = 8
 ANSWER_S = 0.0075  # the armband answers one connection interval later
@@ -41,19 +41,6 @@ IMU_AT_REST = struct.pack("<10h", 16384, 0, 0, 0, 0, 0, 2048, 0, 0, 0)
 SYNCED_RIGHT_ARM = bytes((1, 1, 1, 0, 0, 0))
 
 
-@dataclass(frozen=True)
-class Faults:
-    """What goes wrong on the way. Probabilities are per message of the armband; the same seed does the same damage."""
-
-    drop_probability: float = 0.0  # an EMG notification is lost in the air
-    corrupt_probability: float = 0.0  # one byte of an EMG notification is changed
-    garbage_probability: float = 0.0  # up to 16 random bytes come before an EMG notification
-    burst_ms: float = 0.0  # notifications are held back and arrive together this often
-    silent: bool = False  # no byte at all, neither answers nor samples
-    flat: bool = False  # every channel reads zero
-    seed: int = 0
-
-
 @dataclass
 class _Link:
     """What a connection is worth to the armband; it is all forgotten when the connection ends."""
@@ -67,8 +54,6 @@ class _Link:
     imu_start_s: float | None = None
     emg_count: int = 0  # notifications since the start, dropped ones included
     imu_count: int = 0
-    burst: bytearray = field(default_factory=bytearray)
-    burst_due_s: float = 0.0
 
     def is_on(self, handle: int) -> bool:
         return any(self.switches.get(handle, b"")[:1])
@@ -110,7 +95,8 @@ class MyoEmulator(Emulator):
         self.samples_sent = 0  # handed to the link since the emulator was made; dropped ones count
         self._name, self._firmware, self._battery_percent = name.encode(), firmware, battery_percent
         self._sleep_after_s = sleep_after_s
-        self._random = random.Random(self.faults.seed)
+        self._distortion = Distortion(source.rate_hz, full_scale=127.0)
+        self._wire = Wire()
         self._incoming = bytearray()
         self._advertise_s: float | None = None
         self._connect_s: float | None = None
@@ -238,6 +224,7 @@ class MyoEmulator(Emulator):
     def _leave(self, reason: int) -> None:
         if self.connected:
             self._link = None
+            self._wire.clear()
             self._emit_event(bgapi.DISCONNECTED, struct.pack("<BH", CONNECTION, reason))
 
     def _advertise(self) -> None:
@@ -252,28 +239,14 @@ class MyoEmulator(Emulator):
         if link.emg_start_s is not None:
             due = int((now_s - link.emg_start_s) * self.source.rate_hz + 1e-6) // 2 - link.emg_count
             if due > 0:
-                samples = self.source.read(2 * due)
+                samples = self._distortion.apply(self.source.read(2 * due), self.faults)
                 self.samples_sent += len(samples)
-                if self.faults.flat:
-                    samples = np.zeros_like(samples)
                 for pair in np.clip(np.rint(samples), -128, 127).astype(np.int8).reshape(due, 2 * CHANNELS):
-                    self._notify_emg(link, EMG[link.emg_count % len(EMG)], pair.tobytes())
+                    handle = EMG[link.emg_count % len(EMG)]
                     link.emg_count += 1
-        if link.burst and now_s >= link.burst_due_s:
-            link.burst_due_s = now_s + self.faults.burst_ms / 1000
-            self._outgoing += link.burst
-            link.burst.clear()
-
-    def _notify_emg(self, link: _Link, handle: int, data: bytes) -> None:
-        faults = self.faults
-        if not link.is_on(handle + 1) or self._random.random() < faults.drop_probability:
-            return
-        if self._random.random() < faults.garbage_probability:
-            link.burst += self._random.randbytes(self._random.randint(1, 16))
-        message = bytearray(_value(handle, bgapi.VALUE_NOTIFIED, data))
-        if self._random.random() < faults.corrupt_probability:
-            message[self._random.randrange(len(message))] ^= self._random.randint(1, 255)
-        link.burst += message
+                    if link.is_on(handle + 1):
+                        self._wire.put(_value(handle, bgapi.VALUE_NOTIFIED, pair.tobytes()), now_s, self.faults)
+        self._outgoing += self._wire.take(now_s, self.faults)
 
     def _stream_imu(self, link: _Link, now_s: float) -> None:
         if link.imu_start_s is None or not link.is_on(IMU_SWITCH):

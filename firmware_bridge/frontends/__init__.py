@@ -6,9 +6,10 @@ import difflib
 
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 
-FRONT_ENDS: dict[str, type[FrontEnd]] = {"myo": Myo}
+FRONT_ENDS: dict[str, type[FrontEnd]] = {driver.info.id: driver for driver in (Cyton, CytonDaisy, Myo)}
 
 
 def front_end(name: str) -> type[FrontEnd]:

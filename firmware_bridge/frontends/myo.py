@@ -16,6 +16,7 @@ import numpy as np
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge import bgapi
 from myosem_edge.firmware_bridge.frontends.base import Chunk, Counters, FrontEnd, FrontEndInfo, Phase
+from myosem_edge.firmware_bridge.frontends.clockwatch import ClockWatch
 
 CHANNELS = 8
 RATE_HZ = 200.0
@@ -35,7 +36,6 @@ SCAN_S = 10.0  # an awake Myo advertises several times a second
 CONNECT_S = 3.0
 RETRY_PAUSE_S = 0.2
 STALL_S = 2.0  # longer than the link's own supervision time-out (0.64 s), which reports a lost armband first
-CLOCK_WINDOW_S = 2.0  # long enough that one window holds a prompt arrival, short enough to blame the right moment
 CLOCK_TOLERANCE_SAMPLES = 6.0  # the smallest loss that the cycle hides is four notifications = 8 samples
 
 SILENT = "the port is silent: plug the BLED112 dongle in again, and check that this is its port"
@@ -134,7 +134,7 @@ class Myo(FrontEnd):
             self._last_emg_s = now_s
         if run:
             chunks.append(self._chunk(run, lost, now_s))
-            self._check_clock(now_s)
+            self._clock.check(self._next_sample, now_s, self.counters)
         self.counters.rejected_bytes = self._reader.rejected_bytes
         self.counters.resyncs = self._reader.resyncs
         return chunks
@@ -164,7 +164,7 @@ class Myo(FrontEnd):
         self._expected: int | None = None  # index of the EMG characteristic whose turn it is
         self._last_emg_s = 0.0
         self._gap_since_s: float | None = None
-        self._clock_start_s: float | None = None
+        self._clock = ClockWatch(RATE_HZ, CLOCK_TOLERANCE_SAMPLES)
 
     def _connect(self, now_s: float) -> None:
         """Queue everything up to the discovery of the armband. Old connections and scans may still be alive."""
@@ -377,22 +377,3 @@ class Myo(FrontEnd):
         self.counters.samples += len(samples)
         self.counters.lost_samples += lost
         return Chunk(samples, first, now_s, lost)
-
-    def _check_clock(self, now_s: float) -> None:
-        """Compare counted samples with elapsed time, for losses of whole cycles that the handles cannot show.
-
-        The link delays samples but never brings them early, so the smallest lateness of a window is its honest one;
-        what counts is how far it moved since the window before.
-        """
-        if self._clock_start_s is None:
-            self._clock_start_s, self._clock_first = now_s, self._next_sample
-            self._window_end_s, self._least, self._least_before = now_s + CLOCK_WINDOW_S, np.inf, np.nan
-        if now_s >= self._window_end_s:
-            moved = self._least - self._least_before
-            if moved >= CLOCK_TOLERANCE_SAMPLES:
-                self.counters.note("samples missing by the clock")
-            elif moved <= -CLOCK_TOLERANCE_SAMPLES:
-                self.counters.note("samples too many by the clock")
-            self._window_end_s, self._least, self._least_before = now_s + CLOCK_WINDOW_S, np.inf, self._least
-        late = (now_s - self._clock_start_s) * RATE_HZ - (self._next_sample - self._clock_first)
-        self._least = min(self._least, late)

@@ -25,7 +25,8 @@ from myosem_edge.cli.calibrate import JsonScreen, LiveScreen, Screen, run_sessio
 from myosem_edge.cli.main import main
 from myosem_edge.clock import VirtualClock
 from myosem_edge.errors import DeviceError, RefusedError
-from myosem_edge.firmware_bridge.emulators.myo import Faults, MyoEmulator
+from myosem_edge.firmware_bridge.emulators.faults import Faults
+from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import WearerSource
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd, Phase

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from myosem_edge.cli.emulate import emulate
 from myosem_edge.errors import InputError
-from myosem_edge.firmware_bridge.emulators.myo import ANSWER_S, Faults, MyoEmulator
+from myosem_edge.firmware_bridge.emulators.faults import Faults
+from myosem_edge.firmware_bridge.emulators.myo import ANSWER_S, MyoEmulator
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 
 CONNECT = "00 0F 06 03 66 55 44 33 22 D1 00 06 00 06 00 40 00 00 00"

@@ -7,7 +7,8 @@ import pytest
 
 from myosem_edge.clock import VirtualClock
 from myosem_edge.errors import InputError
-from myosem_edge.firmware_bridge.emulators.myo import Faults, MyoEmulator
+from myosem_edge.firmware_bridge.emulators.faults import Faults
+from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.firmware_bridge.frontends.base import Chunk, Phase
 from myosem_edge.firmware_bridge.frontends.myo import Myo

@@ -9,7 +9,8 @@ import numpy as np
 
 from myosem_edge.clock import VirtualClock
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, AbilityState
-from myosem_edge.firmware_bridge.emulators.myo import Faults, MyoEmulator
+from myosem_edge.firmware_bridge.emulators.faults import Faults
+from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.firmware_bridge.frontends.myo import Myo

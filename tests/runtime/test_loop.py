@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myosem_edge.errors import DeviceError, MyosemError, RefusedError
-from myosem_edge.firmware_bridge.emulators.myo import Faults
+from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.frontends.base import Phase
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand, speed_byte
 from myosem_edge.firmware_bridge.hands.base import HandInfo, Neutral
