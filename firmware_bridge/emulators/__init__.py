@@ -1,1 +1,16 @@
-"""Each front end and hand played on a pseudo-terminal, for tests, demonstrations and integrators without hardware."""
+"""Emulated front ends, by the name of their driver: made of a source of EMG and a dial of faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from myosem_edge.firmware_bridge.emulators.base import Emulator
+from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
+from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
+
+EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
+    "cyton": CytonEmulator,
+    "cyton_daisy": partial(CytonEmulator, daisy=True),
+    "myo": MyoEmulator,
+}

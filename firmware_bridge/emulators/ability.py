@@ -226,6 +226,12 @@ class AbilityEmulator(Emulator):
             frames_bad=self._misread + self._unstuffer.rejected,
         )
 
+    def status(self) -> str:
+        state = self.state()
+        return f"{state.grip or state.control:<10} " + "  ".join(
+            f"{j} {p:4.0f}°" for j, p in state.position_deg.items()
+        )
+
     def tick(self, now_s: float) -> None:
         self._advance(now_s)
 

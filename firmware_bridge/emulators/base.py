@@ -31,6 +31,10 @@ class Emulator(ABC):
     def tick(self, now_s: float) -> None:
         """Let time pass: emit the samples that are due, move the fingers, expire the keep-alive."""
 
+    @abstractmethod
+    def status(self) -> str:
+        """What it does now, in one line for whoever plays it."""
+
     def to_send(self) -> bytes:
         data = bytes(self._outgoing)
         self._outgoing.clear()

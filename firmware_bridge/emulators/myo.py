@@ -110,6 +110,10 @@ class MyoEmulator(Emulator):
     def streaming(self) -> bool:
         return self._link is not None and self._link.emg_start_s is not None
 
+    def status(self) -> str:
+        state = "streaming" if self.streaming else "connected" if self.connected else "advertising"
+        return f"{state}, {self.samples_sent} samples sent"
+
     def wake(self) -> None:
         """Put it on, or move it: it advertises again."""
         self.awake = True

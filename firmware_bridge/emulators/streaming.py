@@ -40,6 +40,9 @@ class StreamingEmulator(Emulator):
     def streaming(self) -> bool:
         return self._begun_s is not None
 
+    def status(self) -> str:
+        return f"{'streaming' if self.streaming else 'waiting'}, {self.samples_sent} samples sent"
+
     @abstractmethod
     def _frame(self, samples: np.ndarray, counter: int) -> bytes:
         """The frame of `samples` `(samples_per_frame, channels)`; `counter` counts frames without end."""
