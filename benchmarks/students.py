@@ -20,7 +20,7 @@ from myosem_edge.cli._output import json_option, print_json
 from myosem_edge.cli._training import Bar, one_thread, read_sessions
 from myosem_edge.export.distil import SIZES, DistilConfig, distil, student_config
 from myosem_edge.export.measure import int8_encode
-from myosem_edge.export.pipeline import calibration_segments
+from myosem_edge.export.pipeline import rounding_body
 from myosem_edge.files import write_atomic
 from myosem_edge.learn.corpus.sessions import Session
 from myosem_edge.learn.corpus.splits import Split
@@ -32,12 +32,17 @@ from myosem_edge.learn.scoring.metrics import emg_to_text, over_people, paired
 from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.learn.teacher.train import TrainConfig, align_to
 from myosem_edge.quantize.operations import count_operations
-from myosem_edge.quantize.statistics import fold_front, quantise_body
+from myosem_edge.quantize.statistics import fold_front
 
 BUDGETS = ("1 s", "1")
 FIGURES = ("R@1, ring known", "calibrated, 1 s", "calibrated, 1 repetition")
-
-CURVES = (("distilled", False, "o"), ("distilled", True, "x"), ("trained directly", False, "s"))
+FLOAT, INT8, ROUNDED = "float32", "int8", "int8, trained with rounding"
+CURVES = (
+    ("distilled", FLOAT, "o"),
+    ("distilled", INT8, "x"),
+    ("trained directly", FLOAT, "s"),
+    ("trained directly", INT8, "+"),
+)
 
 People = dict[str, float]
 
@@ -64,10 +69,20 @@ def judge(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Runs, students.md, students.png.")
 @click.option("--size", "sizes", multiple=True, type=click.Choice(list(SIZES)), default=list(SIZES), show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=DistilConfig.steps, show_default=True, help="Of distillation.")
+@click.option(
+    "--rounded-steps", type=click.IntRange(1), default=200, show_default=True, help="Of training with rounding."
+)
 @click.option("--direct-steps", type=click.IntRange(1), default=TrainConfig.steps, show_default=True)
 @json_option
 def main(
-    teacher: Path, data: Path, out: Path, sizes: tuple[str, ...], steps: int, direct_steps: int, as_json: bool
+    teacher: Path,
+    data: Path,
+    out: Path,
+    sizes: tuple[str, ...],
+    steps: int,
+    rounded_steps: int,
+    direct_steps: int,
+    as_json: bool,
 ) -> None:
     """Every size twice, judged beside its teacher on the same people."""
     one_thread()
@@ -81,24 +96,33 @@ def main(
         training, judged = split.training(sessions, catalogue), split.judged(sessions, catalogue)
         align_to(training, trained.ring_templates, catalogue)
 
-        def add(name: str, size: str, model: Trained, int8: bool) -> None:
-            bar.update(f"judge {name} {size}", 0, 1)
-            front = fold_front(model.encoder)
-            body = quantise_body(model.encoder, calibration_segments(training[::4]))
-            weights = model.encoder.view_weights.detach().numpy()
-            encode = int8_encode(front, body, weights) if int8 else torch_encode(model)
-            figures = judge(model, encode, judged, catalogue.ids, model.prototypes(table).numpy())
-            cost = count_operations(front, body)
-            rows.append({"name": name, "size": size, "int8": int8, "operations": cost.to_dict(), "figures": figures})
+        def add(name: str, size: str, model: Trained, *forms: str) -> None:
+            for form in forms:
+                bar.update(f"judge {name} {size}, {form}", 0, 1)
+                front = fold_front(model.encoder)
+                config = DistilConfig(size=size, steps=steps)
+                rounded = rounded_steps if form == ROUNDED else 0
+                body = rounding_body(model, training[::4], config, rounded, bar.update).integers()
+                weights = model.encoder.view_weights.detach().numpy()
+                encode = torch_encode(model) if form == FLOAT else int8_encode(front, body, weights)
+                figures = judge(model, encode, judged, catalogue.ids, model.prototypes(table).numpy())
+                cost = count_operations(front, body)
+                rows.append(
+                    {"name": name, "size": size, "form": form, "operations": cost.to_dict(), "figures": figures}
+                )
 
-        add("teacher", "-", trained, False)
+        add("teacher", f"{trained.encoder.config.width} wide", trained, FLOAT, INT8, ROUNDED)
         for size in sizes:
             config = DistilConfig(size=size, steps=steps)
-            distilled = distil(trained, training, table, config, _counting(bar, f"distil {size}", steps))
-            add("distilled", size, distilled, False)
-            add("distilled", size, distilled, True)
-            if distilled is trained:  # as large as the teacher: trained directly is what it is
-                continue
+            if student_config(trained.encoder.config, size) == trained.encoder.config:
+                continue  # as large as the teacher: distilled or trained directly, it is the teacher
+            add(
+                "distilled",
+                size,
+                distil(trained, training, table, config, _counting(bar, f"distil {size}", steps)),
+                FLOAT,
+                INT8,
+            )
             direct = train_split(
                 split,
                 sessions,
@@ -109,7 +133,7 @@ def main(
                 progress=_counting(bar, f"train {size}", direct_steps),
             )
             align_to(training, trained.ring_templates, catalogue)
-            add("trained directly", size, direct, False)
+            add("trained directly", size, direct, FLOAT, INT8, ROUNDED)
     write_atomic(out / "students.md", markdown(page(rows, split, steps, direct_steps)).encode())
     write_atomic(out / "students.png", curve(rows))
     if as_json:
@@ -128,7 +152,7 @@ def page(rows: Sequence[Mapping[str, Any]], split: Split, steps: int, direct_ste
     lines = []
     for row in rows:
         o = row["operations"]
-        cells = [f"{row['name']}{', int8' if row['int8'] else ''}", row["size"], f"{o['streaming'] / 1000:.0f} k"]
+        cells = [row["name"], row["size"], row["form"], f"{o['streaming'] / 1000:.0f} k"]
         for figure in FIGURES:
             mean = over_people(row["figures"][figure]).mean
             d = paired(row["figures"][figure], teacher[figure])
@@ -143,8 +167,32 @@ def page(rows: Sequence[Mapping[str, Any]], split: Split, steps: int, direct_ste
             "in brackets the paired difference to the teacher with its 95 % bootstrap interval over people. "
             "Multiply-adds are those of one streaming decision."
         ),
-        Table(("student", "size", "multiply-adds", *FIGURES), lines),
+        Table(("student", "size", "weights", "multiply-adds", *FIGURES), lines),
+        Heading("What eight bits cost each person", 2),
+        Text("Percent right after int8 less before, by person. Nobody here was used to set the ranges."),
+        Table(
+            ("model", "size", "weights", "figure", "mean", "worst person", "best person", "each person"),
+            _by_person(rows),
+        ),
     ]
+
+
+def _by_person(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    floats = {(row["name"], row["size"]): row["figures"] for row in rows if row["form"] == FLOAT}
+    lines = []
+    for row in rows:
+        if row["form"] == FLOAT:
+            continue
+        before = floats[row["name"], row["size"]]
+        for figure in FIGURES:
+            loss = {who: row["figures"][figure][who] - value for who, value in before[figure].items()}
+            order = sorted(loss, key=lambda who: loss[who])
+            each = ", ".join(f"{who} {loss[who]:+.1f}" for who in order)
+            ends = [f"{who} {loss[who]:+.1f}" for who in (order[0], order[-1])]
+            lines.append(
+                [row["name"], row["size"], row["form"], figure, f"{np.mean([*loss.values()]):+.2f}", *ends, each]
+            )
+    return lines
 
 
 def curve(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -154,15 +202,11 @@ def curve(rows: Sequence[Mapping[str, Any]]) -> bytes:
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, len(FIGURES))
     for panel, name in zip(panels, FIGURES, strict=True):
-        for kind, int8, marker in (
-            ("distilled", False, "o"),
-            ("distilled", True, "x"),
-            ("trained directly", False, "s"),
-        ):
-            mine = [r for r in rows if r["name"] == kind and r["int8"] == int8]
-            x = [r["operations"]["streaming"] / 1000 for r in mine]
-            y = [over_people(r["figures"][name]).mean for r in mine]
-            panel.plot(x, y, marker=marker, label=f"{kind}{', int8' if int8 else ''}")
+        for kind, form, marker in CURVES:
+            mine = [row for row in rows if row["name"] == kind and row["form"] == form]
+            x = [row["operations"]["streaming"] / 1000 for row in mine]
+            y = [over_people(row["figures"][name]).mean for row in mine]
+            panel.plot(x, y, marker=marker, label=f"{kind}, {form}")
         panel.axhline(over_people(rows[0]["figures"][name]).mean, color="0.5", linestyle="--", label="teacher")
         panel.set(xscale="log", xlabel="thousand multiply-adds a decision", ylabel="percent right per hop", title=name)
     panels[0].legend()

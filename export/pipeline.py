@@ -140,7 +140,7 @@ def export_bundle(
     begun = clock()
     progress("quantise", 0, 1)
     front = fold_front(student.encoder)
-    fake = _rounding_body(student, distil_sessions, config, rounded_steps, progress)
+    fake = rounding_body(student, distil_sessions, config, rounded_steps, progress)
     body = fake.integers()
     view_weights = student.encoder.view_weights.detach().numpy()
     encode = int8_encode(front, body, view_weights)
@@ -213,7 +213,7 @@ def _check_people(train: Sequence[Session], judges: Sequence[Session]) -> None:
         )
 
 
-def _rounding_body(
+def rounding_body(
     student: Trained, sessions: Sequence[Session], config: DistilConfig, steps: int, progress: Progress
 ) -> FakeBody:
     """The student's body with the ranges of these people, trained with its roundings for so many steps."""
