@@ -18,7 +18,7 @@ from myosem_edge.bundle import write_bundle
 from myosem_edge.errors import InputError, RefusedError
 from myosem_edge.export.assemble import Student, manifest, members
 from myosem_edge.export.card import model_card
-from myosem_edge.export.distil import WARM_FRAMES, DistilConfig, distil
+from myosem_edge.export.distil import WARM_FRAMES, DistilConfig, distil, size_name
 from myosem_edge.export.measure import Cost, cost, int8_encode, operating_point
 from myosem_edge.files import require_writable
 from myosem_edge.learn.corpus.sessions import Session
@@ -132,11 +132,11 @@ def export_bundle(
     export.steps.append(_step("teacher, float32", 0.0, 0.0, teacher, 4, judged))
     begun = clock()
     student = distil(teacher, distil_sessions, table, config, lambda step, _: progress("distil", step, config.steps))
-    ended = clock()
+    ended, size = clock(), size_name(student.encoder.config)
     if student is not teacher:
         progress("judge the student", 0, 1)
         judged = judge(student, torch_encode(student))
-    export.steps.append(_step(f"student {config.size}, float32", begun, ended, student, 4, judged))
+    export.steps.append(_step(f"student {size}, float32", begun, ended, student, 4, judged))
     begun = clock()
     progress("quantise", 0, 1)
     front = fold_front(student.encoder)
@@ -145,7 +145,7 @@ def export_bundle(
     view_weights = student.encoder.view_weights.detach().numpy()
     encode = int8_encode(front, body, view_weights)
     progress("judge int8", 0, 1)
-    export.steps.append(_step(f"student {config.size}, int8", begun, clock(), student, 1, judge(student, encode)))
+    export.steps.append(_step(f"student {size}, int8", begun, clock(), student, 1, judge(student, encode)))
     export.operations = count_operations(front, body)
     if layers:
         progress("round layer by layer", 0, 1)

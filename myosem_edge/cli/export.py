@@ -46,10 +46,10 @@ C_OPTIONS = {"target", "bundle", "out", "dry_run", "as_json"}
 )
 @click.option(
     "--size",
-    type=click.Choice(["15k", "50k", "120k"]),
-    default="120k",
+    type=click.Choice(["teacher", "15k", "50k", "120k"]),
+    default="teacher",
     show_default=True,
-    help="Parameters of the student.",
+    help="Parameters of the student; training a teacher of that size (train --set model.width=48) is better.",
 )
 @click.option(
     "--steps",
