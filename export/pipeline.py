@@ -95,6 +95,7 @@ def export_bundle(
     version: str,
     grips: GripMap,
     config: DistilConfig,
+    same_people: bool = False,
     max_int8_loss: float = MAX_INT8_LOSS,
     rounded_steps: int = 0,
     layers: bool = False,
@@ -102,8 +103,9 @@ def export_bundle(
 ) -> Export:
     """Distil, quantise, measure, sign, write.
 
-    With `rounded_steps` the body is trained with its roundings in place, with `layers` it is measured which of them
-    hurts.
+    With `same_people` the judges may be people it was distilled on, in other sessions or repetitions: for a model of
+    one person's own. With `rounded_steps` the body is trained with its roundings in place, with `layers` it is
+    measured which of them hurts.
 
     Raises:
         InputError: no name or version for a bundle, nobody to distil on or to judge by, or a person in both.
@@ -112,7 +114,7 @@ def export_bundle(
     """
     check_target(out, name, version)
     catalogue, table = load_catalogue(), load_table()
-    _check_people(distil_sessions, judge_sessions)
+    _check_people(distil_sessions, judge_sessions, same_people)
     ids = catalogue.ids
     if teacher.encoder.config.spatial == HARMONIC:  # a bundle is for one montage
         teacher = settled(teacher, electrode_positions(judge_sessions[0].montage))
@@ -200,14 +202,14 @@ def retrieval_gallery(teacher: Trained, grips: GripMap, catalogue: Catalogue) ->
     return sorted(catalogue.ids.index(action) for action in names)
 
 
-def _check_people(train: Sequence[Session], judges: Sequence[Session]) -> None:
+def _check_people(train: Sequence[Session], judges: Sequence[Session], same_people: bool) -> None:
     if not train or not judges:
         raise InputError(
             "an export needs people to distil on and people to judge by",
             found=f"{len(train)} and {len(judges)} sessions",
         )
     both = {s.person for s in train} & {s.person for s in judges}
-    if both:
+    if both and not same_people:
         raise InputError(
             "a person is on both sides", found=", ".join(sorted(both)), expected="judges whom nothing was trained on"
         )
