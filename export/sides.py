@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,9 @@ class Sides:
         return ", ".join(sorted({session.subject for session in self.judge}))
 
 
-def sides(trained: Trained, data: Path | None) -> Sides:
+def sides(
+    trained: Trained, data: Path | None, progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+) -> Sides:
     """A model of one's own recordings is judged by what its split kept apart; every other one as roles.json says.
 
     Raises:
@@ -37,6 +39,7 @@ def sides(trained: Trained, data: Path | None) -> Sides:
     if trained.family == OWN:
         if data is None:
             raise InputError("a model of your own needs your recordings", todo="Name their folder with --data")
+        progress("read recordings", 0, 1)
         split, catalogue = Split(**trained.provenance["split"]), load_catalogue()
         sessions = load_sessions(data, [OWN])
         found = Sides(split.training(sessions, catalogue), split.judged(sessions, catalogue), split.same_people)
@@ -49,6 +52,7 @@ def sides(trained: Trained, data: Path | None) -> Sides:
         return found
     folder = data or sample_folder()
     roles = sample_roles(folder)
+    progress("read recordings", 0, 1)
     people = {*roles["distil"], *roles["judge"]}
     sessions = load_sessions(folder, [PACK], keep=lambda _, subject: subject in people)
     if absent := sorted(people - {session.subject for session in sessions}):

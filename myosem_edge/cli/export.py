@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import Bar, one_thread, shipped_teacher
 from myosem_edge.cli._types import SEED, FiniteRange
+from myosem_edge.errors import BundleError
 
 TARGETS = ("bundle", "cortex-m")
 # The one option of a target that another one would ignore is better refused.
@@ -148,8 +149,7 @@ def export(
     private = private or ensure_dev_key()
     bar = Bar()
     with bar.shown():
-        bar.update("read recordings", 0, 1)
-        who = sides(trained, data)
+        who = sides(trained, data, bar.update)
         done = export_bundle(
             trained,
             who.distil,
@@ -206,6 +206,7 @@ def export(
 def _export_c(ctx: click.Context, bundle: Path | None, out: Path, dry_run: bool, as_json: bool) -> None:
     from myosem_edge.bundle import bundle_from
     from myosem_edge.export.c_folder import make_c_folder
+    from myosem_edge.runtime.decoder import check_golden
 
     given = [name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
     if foreign := sorted(set(given) - C_OPTIONS):
@@ -216,6 +217,9 @@ def _export_c(ctx: click.Context, bundle: Path | None, out: Path, dry_run: bool,
     opened = bundle_from(bundle)
     if "out" not in given:
         out = Path(f"{opened.manifest.name}-{opened.manifest.version}-cortex-m")
+    fits, found = check_golden(opened, "reference")
+    if not fits:
+        raise BundleError("the encoder does not give its own golden vectors", where=bundle, found=found)
     made = make_c_folder(opened)
     if not dry_run:
         made.write(out)
