@@ -146,10 +146,10 @@ def export(
         click.echo(f"would {how}, with {people} people for ranges and constants,")
         click.echo(f"judge on {who.judges}, sign with '{key}' and write {out}")
         return
-    private = private or ensure_dev_key()
     bar = Bar()
     with bar.shown():
         who = sides(trained, data, bar.update)
+        private = private or ensure_dev_key()
         done = export_bundle(
             trained,
             who.distil,
