@@ -92,9 +92,9 @@ def train(
     """
     from myosem_edge.actions.catalogue import OWN, load_catalogue
     from myosem_edge.actions.table import load_table
+    from myosem_edge.calibration.collection import read_collection
     from myosem_edge.learn.corpus.sessions import frame_samples
     from myosem_edge.learn.corpus.splits import DATASETS, Split
-    from myosem_edge.learn.datasets.own import read_collection
     from myosem_edge.learn.protocols.runs import train_split
     from myosem_edge.learn.teacher import parallel
     from myosem_edge.learn.teacher.checkpoint import Trained
