@@ -1,4 +1,5 @@
-"""Emulated front ends, by the name of their driver: made of a source of EMG and a dial of faults."""
+"""Emulated front ends, by the name of their driver: made of a source of EMG, a dial of faults, and the driver if it has
+options, whose device they then are."""
 
 from __future__ import annotations
 
