@@ -7,10 +7,12 @@ from collections.abc import Callable
 from functools import partial
 
 from myosem_edge.firmware_bridge.emulators.base import Emulator
+from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
+    "chords": ChordsEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
     "myo": MyoEmulator,

@@ -6,11 +6,18 @@ import difflib
 
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.options import read_options
 
-FRONT_ENDS: dict[str, type[FrontEnd]] = {driver.info.id: driver for driver in (Cyton, CytonDaisy, Myo)}
+DRIVERS: tuple[type[FrontEnd], ...] = (
+    Chords,
+    Cyton,
+    CytonDaisy,
+    Myo,
+)
+FRONT_ENDS = {driver.info.id: driver for driver in DRIVERS}
 
 
 def front_end(name: str) -> type[FrontEnd]:

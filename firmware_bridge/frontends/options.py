@@ -90,6 +90,16 @@ def read_options(driver: type[FrontEnd], text: str) -> dict[str, Any]:
     return values
 
 
+def require_option(right: bool, front_end: str, option: str, found: object, expected: str) -> None:
+    """For the constructors of drivers.
+
+    Raises:
+        InputError: the value of an option is not right.
+    """
+    if not right:
+        raise InputError(f"{option} has a wrong value", where=front_end, found=found, expected=expected)
+
+
 def _option(parameter: inspect.Parameter, hint: Any) -> Option:
     required = parameter.default is inspect.Parameter.empty
     if get_origin(hint) in (Union, types.UnionType):  # of a type and None: not told
