@@ -26,6 +26,8 @@ from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource, read_recording
 from myosem_edge.firmware_bridge.frontends import FRONT_ENDS
+from myosem_edge.firmware_bridge.frontends.chords import BOARDS
+from myosem_edge.firmware_bridge.frontends.options import options_of
 from myosem_edge.firmware_bridge.hands import HANDS
 from myosem_edge.runtime.gate import Limits
 
@@ -238,6 +240,20 @@ def test_the_facts_of_hands_and_front_ends_on_the_page_are_those_of_the_drivers(
         for info in (front_end.info for front_end in FRONT_ENDS.values())
     ]
     assert sorted(table_rows("docs/limits.md", "## What a front end gives")) == sorted(front_ends)
+
+
+def test_everything_a_front_end_can_be_told_is_on_its_page() -> None:
+    told = [row[:2] for row in table_rows("docs/front-ends.md", "# Front ends")]
+    options = [[f"`{name}`", f"`{option}`"] for name, driver in FRONT_ENDS.items() for option in options_of(driver)]
+    assert sorted(told) == sorted(options)
+
+
+def test_the_boards_on_the_page_are_those_of_the_driver() -> None:
+    rows = table_rows("docs/front-ends.md", "## Upside Down Labs Chords firmware")
+    listed = {board.strip(" `"): row[1:] for row in rows for board in row[0].split(",")}
+    assert listed == {
+        name: [str(kind.channels), f"{kind.rate_hz:g} Hz", str(kind.bits)] for name, kind in BOARDS.items()
+    }
 
 
 def test_the_exit_codes_on_the_page_are_those_of_the_program() -> None:

@@ -1,4 +1,5 @@
-"""Emulated front ends, by the name of their driver: made of a source of EMG and a dial of faults."""
+"""Emulated front ends, by the name of their driver: made of a source of EMG, a dial of faults, and the driver if it has
+options, whose device they then are."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ from collections.abc import Callable
 from functools import partial
 
 from myosem_edge.firmware_bridge.emulators.base import Emulator
+from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
+    "chords": ChordsEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
     "myo": MyoEmulator,

@@ -17,6 +17,7 @@ import numpy as np
 from myosem_edge.firmware_bridge import bgapi
 from myosem_edge.firmware_bridge.emulators.base import Emulator, SampleSource
 from myosem_edge.firmware_bridge.emulators.faults import Distortion, Faults, Wire
+from myosem_edge.firmware_bridge.frontends.myo import Myo
 
 CHANNELS = 8
 ANSWER_S = 0.0075  # the armband answers one connection interval later
@@ -67,7 +68,8 @@ class MyoEmulator(Emulator):
 
     Samples are paced by the time that `tick` is given: at any moment exactly (elapsed x rate) samples have been read
     from the source since the EMG mode was set, in whole notifications of two, however seldom `tick` is called.
-    Without the order to stay awake the armband falls asleep and leaves `sleep_after_s` after connecting.
+    Without the order to stay awake the armband falls asleep and leaves `sleep_after_s` after connecting. `driver` may
+    want another address.
 
     Raises:
         ValueError: the source has not eight channels.
@@ -83,13 +85,14 @@ class MyoEmulator(Emulator):
         battery_percent: int = 87,
         sleep_after_s: float = 60.0,
         faults: Faults | None = None,
+        driver: Myo | None = None,
     ) -> None:
         super().__init__()
         if source.channels != CHANNELS:
             raise ValueError(f"a Myo has {CHANNELS} channels, the source has {source.channels}")
         self.source = source
         self.faults = faults or Faults()
-        self.address = bgapi.parse_address(address)
+        self.address = (driver.address if driver else None) or bgapi.parse_address(address)
         self.awake = True
         self.vibrations = 0  # orders to vibrate, for a test to see
         self.samples_sent = 0  # handed to the link since the emulator was made; dropped ones count

@@ -6,10 +6,18 @@ import difflib
 
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
+from myosem_edge.firmware_bridge.frontends.options import read_options
 
-FRONT_ENDS: dict[str, type[FrontEnd]] = {driver.info.id: driver for driver in (Cyton, CytonDaisy, Myo)}
+DRIVERS: tuple[type[FrontEnd], ...] = (
+    Chords,
+    Cyton,
+    CytonDaisy,
+    Myo,
+)
+FRONT_ENDS = {driver.info.id: driver for driver in DRIVERS}
 
 
 def front_end(name: str) -> type[FrontEnd]:
@@ -28,3 +36,14 @@ def front_end(name: str) -> type[FrontEnd]:
             expected=" or ".join(sorted(FRONT_ENDS)),
             todo=f"Did you mean {near[0]!r}?" if near else None,
         ) from None
+
+
+def make_front_end(text: str) -> FrontEnd:
+    """A driver by `NAME` or `NAME:option=value,option=value`, as `--front-end` has it.
+
+    Raises:
+        InputError: there is no such front end, or its options are wrong.
+    """
+    name, _, options = text.partition(":")
+    driver = front_end(name)
+    return driver(**read_options(driver, options))

@@ -11,10 +11,19 @@ from collections.abc import Callable, Iterator
 
 
 class CountedFrames:
-    """Frames of `length` bytes: `mark`, a counter byte, data, and an end that `ends(last byte)` knows."""
+    """Frames of `length` bytes: `mark`, a counter byte, data, and an end that `ends(last byte)` knows.
 
-    def __init__(self, mark: bytes, length: int, ends: Callable[[int], bool]) -> None:
-        self._mark, self._length, self._ends = mark, length, ends
+    `possible` says of a whole frame whether the device can have sent it.
+    """
+
+    def __init__(
+        self,
+        mark: bytes,
+        length: int,
+        ends: Callable[[int], bool],
+        possible: Callable[[bytes | bytearray], bool] = lambda frame: True,
+    ) -> None:
+        self._mark, self._length, self._ends, self._possible = mark, length, ends, possible
         self._buffer = bytearray()
         self._expected: int | None = None
         self._last = b""
@@ -44,7 +53,7 @@ class CountedFrames:
             at = found
             if len(buffer) - at < length:
                 break
-            if not self._ends(buffer[at + length - 1]):
+            if not self._ends(buffer[at + length - 1]) or not self._possible(buffer[at : at + length]):
                 self._reject(1)
                 at += 1
                 continue

@@ -91,7 +91,7 @@ class Myo(FrontEnd):
         if mode == "filtered":
             self.info = replace(self.info, prefiltered="filtered by the armband, with an undocumented filter")
         self._mode = MODES[mode]
-        self._chosen = bgapi.parse_address(address) if address is not None else None
+        self.address = bgapi.parse_address(address) if address is not None else None
         self._reset()
 
     def start(self, now_s: float) -> None:
@@ -150,7 +150,7 @@ class Myo(FrontEnd):
 
     def _reset(self) -> None:
         self._reader = bgapi.Reader()
-        self._wanted = self._chosen
+        self._wanted = self.address
         self._connection: int | None = None
         self._steps: deque[_Step] = deque()
         self._attempt = 0

@@ -16,6 +16,14 @@ backend_option = click.option(
     show_default=True,
     help="Which runtime runs the encoder; no other is taken in its place.",
 )
+front_end_option = click.option(
+    "--front-end",
+    "front_end_name",
+    default="myo",
+    show_default=True,
+    metavar="NAME[:OPTION=VALUE,...]",
+    help="Which front end, and what it has to be told.",
+)
 LARGEST_SEED = 2**63 - 1  # what both torch and numpy take
 SEED = click.IntRange(0, LARGEST_SEED)
 

@@ -21,10 +21,10 @@ from myosem_edge.calibration.separation import enrol_separable
 from myosem_edge.calibration.session import CUES, Cue, Plan, Prompt, Session
 from myosem_edge.calibration.store import Store, Which
 from myosem_edge.cli._output import json_option, plain, print_json, table
-from myosem_edge.cli._types import backend_option
+from myosem_edge.cli._types import backend_option, front_end_option
 from myosem_edge.clock import Clock, MonotonicClock
 from myosem_edge.errors import DeviceError, RefusedError
-from myosem_edge.firmware_bridge.frontends import front_end as front_end_named
+from myosem_edge.firmware_bridge.frontends import make_front_end
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd, Phase
 from myosem_edge.firmware_bridge.port import SerialPort
 from myosem_edge.keys import trusted_keys
@@ -205,7 +205,7 @@ def plain_names(bundle: Bundle, actions: tuple[str, ...]) -> dict[str, str]:
 @click.command()
 @click.option("--bundle", "bundle_path", type=click.Path(path_type=Path), required=True, help="The bundle to adapt.")
 @click.option("--port", required=True, help="The serial port of the front end.")
-@click.option("--front-end", default="myo", show_default=True, help="What is on that port.")
+@front_end_option
 @click.option("--profile", "name", default="wearer", show_default=True, help="What to call the profile.")
 @click.option(
     "--side", type=click.Choice((RIGHT, LEFT)), default=RIGHT, show_default=True, help="The arm that wears it."
@@ -228,7 +228,7 @@ def plain_names(bundle: Bundle, actions: tuple[str, ...]) -> dict[str, str]:
 def calibrate(
     bundle_path: Path,
     port: str,
-    front_end: str,
+    front_end_name: str,
     name: str,
     side: str,
     actions: str | None,
@@ -247,7 +247,7 @@ def calibrate(
     """
     store = Store.here()
     store.path(name)
-    device = front_end_named(front_end)()
+    device = make_front_end(front_end_name)
     bundle = read_bundle(bundle_path, trusted_keys())
     require_montage(bundle, device.info, calibrated=True)
     model = Model.from_bundle(bundle)

@@ -24,17 +24,29 @@ from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource, read_recording
-from myosem_edge.firmware_bridge.frontends import FRONT_ENDS
+from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, make_front_end
+from myosem_edge.firmware_bridge.frontends.options import options_of
 
 STATUS_S = 0.1
 LINGER_S = 1.0  # after the last sample, so that whoever reads gets it before the port goes away
 
 
-@click.group()
+class _Devices(click.Group):
+    """Commands for devices, each also under its name with what --front-end is told of it."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name, told, _ = cmd_name.partition(":")
+        if told and name in EMULATED_FRONT_ENDS:
+            return _front_end_command(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Devices)
 def emulate() -> None:
     """Play a front end or a hand on a pseudo-terminal.
 
-    The port is printed; open it as you would the real one's. Ctrl-C unplugs the device.
+    The port is printed; open it as you would the real one's. Ctrl-C unplugs the device. What --front-end is told of a
+    device is told in the same words here: emulate myo:address=D1:22:33:44:55:66.
     """
 
 
@@ -94,11 +106,16 @@ FAULT_OPTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _front_end_command(name: str, make: Callable[..., Emulator]) -> click.Command:
-    """`emulate NAME` for one front end: a recording is played as this device would send it."""
-    info = FRONT_ENDS[name].info
+def _front_end_command(text: str) -> click.Command:
+    """`emulate NAME[:OPTION=VALUE,...]`: a recording is played as this device would send it.
 
-    @click.command(name, help=f"{info.name}, playing a recording: {info.channels} channels at {info.rate_hz:g} Hz.")
+    Raises:
+        InputError: the options are wrong.
+    """
+    name, told, _ = text.partition(":")
+    info = make_front_end(text).info if told else FRONT_ENDS[name].info
+
+    @click.command(text, help=f"{info.name}, playing a recording: {info.channels} channels at {info.rate_hz:g} Hz.")
     @click.option(
         "--recording",
         type=click.Path(path_type=Path),
@@ -149,12 +166,15 @@ def _front_end_command(name: str, make: Callable[..., Emulator]) -> click.Comman
     ) -> None:
         if replug_after_s is not None and (link is None or unplug_after_s is None):
             raise click.UsageError("--replug-after needs --link and --unplug-after: the port's own name changes")
+        driver = make_front_end(text)
+        info = driver.info
         emg = read_recording(recording, channels=recording_channels or info.channels, subject=subject) * scale
         emg = np.resize(emg.T, (info.channels, len(emg))).T if recording_channels else emg
         if recording_hz is not None and recording_hz != info.rate_hz:
             emg = _resampled(emg, recording_hz, info.rate_hz)
         source = ArraySource(emg, info.rate_hz, loop=loop)
-        emulator = make(source, faults=faults)
+        options = {"driver": driver} if options_of(type(driver)) else {}
+        emulator = EMULATED_FRONT_ENDS[name](source, faults=faults, **options)
         _play(
             emulator, name, as_json, lambda: source.finished,
             link=link, unplug_after_s=unplug_after_s, replug_after_s=replug_after_s,
@@ -163,8 +183,8 @@ def _front_end_command(name: str, make: Callable[..., Emulator]) -> click.Comman
     return command
 
 
-for _name, _make in EMULATED_FRONT_ENDS.items():
-    emulate.add_command(_front_end_command(_name, _make))
+for _name in EMULATED_FRONT_ENDS:
+    emulate.add_command(_front_end_command(_name))
 
 
 @emulate.command()

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from myosem_edge.cli._output import json_option, print_json, table
-from myosem_edge.cli._types import FiniteRange, backend_option
+from myosem_edge.cli._types import FiniteRange, backend_option, front_end_option
 from myosem_edge.errors import InputError, RefusedError
 from myosem_edge.files import require_writable, write_atomic
 
@@ -20,9 +20,7 @@ from myosem_edge.files import require_writable, write_atomic
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.option("--profile", metavar="NAME", help="The wearer's profile (default: descriptions alone decide).")
-@click.option(
-    "--front-end", "front_end_name", default="myo", show_default=True, help="What the recording was made with."
-)
+@front_end_option
 @backend_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write every decision, one JSON object a line.")
 @click.option(
@@ -54,7 +52,7 @@ def replay(
     from myosem_edge.bundle import bundle_from
     from myosem_edge.calibration.store import Store
     from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays, require_borders
-    from myosem_edge.firmware_bridge.frontends import front_end
+    from myosem_edge.firmware_bridge.frontends import make_front_end
     from myosem_edge.runtime.decoder import Model
     from myosem_edge.runtime.replay import compare, decide, read_lines, to_line
 
@@ -64,7 +62,7 @@ def replay(
     if profile is not None:
         store = Store.here()
         loaded = store.load(profile)
-        loaded.require_fits(opened, front_end(front_end_name)().info, where=store.path(profile, "current"))
+        loaded.require_fits(opened, make_front_end(front_end_name).info, where=store.path(profile, "current"))
         enrolment = loaded.enrolment
     arrays = read_arrays(recording, ("emg", "rec_ptr"))
     emg = checked_emg(arrays["emg"], recording, model.front.channels)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from myosem_edge.cli._output import plain, print_json, table
-from myosem_edge.cli._types import FiniteRange, backend_option
+from myosem_edge.cli._types import FiniteRange, backend_option, front_end_option
 from myosem_edge.errors import MyosemError, RefusedError, StorageError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
@@ -49,7 +49,7 @@ class Chosen:
 @click.command()
 @click.option("--bundle", "bundle_path", type=_FILE, required=True, help="The bundle to decode with.")
 @click.option("--port", required=True, metavar="PORT", help="Serial port of the front end.")
-@click.option("--front-end", "front_end_name", default="myo", show_default=True, help="Which front end.")
+@front_end_option
 @click.option("--hand", "hand_name", default="ability", show_default=True, help="Which hand.")
 @click.option("--hand-port", required=True, metavar="PORT", help="Serial port of the hand.")
 @click.option("--profile", metavar="NAME", help="The wearer's profile, made by calibrate.")
@@ -233,12 +233,12 @@ def _choose(
     from myosem_edge.bundle import bundle_from
     from myosem_edge.calibration.profile import foreign_front_end, require_montage
     from myosem_edge.calibration.store import Store
-    from myosem_edge.firmware_bridge.frontends import front_end as front_end_named
+    from myosem_edge.firmware_bridge.frontends import make_front_end
     from myosem_edge.firmware_bridge.hands import hand as hand_named
     from myosem_edge.runtime.decoder import describe_gallery
     from myosem_edge.runtime.grips import load_grip_map
 
-    device, hand = front_end_named(front_end_name)(), hand_named(hand_name)
+    device, hand = make_front_end(front_end_name), hand_named(hand_name)
     here = board(board_name) if board_name else detect_board().board
     bundle = bundle_from(bundle_path)
     require_montage(bundle, device.info, calibrated=profile is not None)
@@ -261,6 +261,7 @@ def _choose(
         "board": here.name if here else None,
         "budget_ms": here.delay.total_ms if here else None,
         "front_end": device.info.id,
+        "front_end_options": front_end_name.partition(":")[2] or None,
         "foreign_front_end": foreign_front_end(bundle, device.info) or None,
         "hand": hand.info.id,
         "profile": profile,
@@ -349,11 +350,12 @@ def _tell_plan(chosen: Chosen, as_json: bool) -> None:
 
 def _start_text(facts: dict[str, Any]) -> str:
     who = f"profile {facts['profile']}" if facts["profile"] else "no profile: descriptions alone decide"
+    front_end = ":".join(filter(None, (facts["front_end"], facts["front_end_options"])))
     development = " (development key)" if facts["dev_key"] else ""
     most = f"speed up to {facts['max_speed']:g}, force up to {facts['max_force']:g} of the hand's own"
     lines = [
         f"{facts['bundle']}, sha256 {facts['bundle_sha256'][:16]}, signed by {facts['key']}{development}",
-        f"{facts['front_end']} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}",
+        f"{front_end} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}",
         f"{who}; neutral is {facts['neutral']}, {most}",
         "not armed: the hand moves only after you press a",
     ]

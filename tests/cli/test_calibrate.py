@@ -398,6 +398,7 @@ def test_ctrl_c_while_fitting_leaves_everything_as_it_was(
         (("--repetitions", "0"), 3, "so many repetitions"),
         (("--profile", "../x"), 3, "not a name for a profile"),
         (("--front-end", "mio"), 3, "Did you mean 'myo'"),
+        (("--front-end", "myo:mode=loud"), 3, "expected raw or filtered"),
         (("--cue", "shout"), 2, "'shout' is not one of"),
         (("--bundle", "nowhere.myosem"), 4, "no such file"),
     ],

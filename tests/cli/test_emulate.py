@@ -59,6 +59,16 @@ def test_a_recording_of_other_channels_is_refused_in_one_line(name: str, tmp_pat
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("device", "said"), [("myo:adress=1", "expected address=, mode="), ("cyton:channels=8", "expected no options")]
+)
+def test_what_a_device_cannot_be_told_is_refused(device: str, said: str, recording: str) -> None:
+    with pytest.raises(MyosemError, match=said):
+        CliRunner().invoke(
+            main, ["emulate", device, "--recording", recording], standalone_mode=False, catch_exceptions=False
+        )
+
+
 def test_plugging_in_again_needs_a_name_that_stays(recording: str) -> None:
     result = CliRunner().invoke(main, ["emulate", "cyton", "--recording", recording, "--replug-after", "1"])
     assert result.exit_code == 2

@@ -124,7 +124,12 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("option", "value", "word"),
-        [("--front-end", "mio", "myo"), ("--hand", "abilty", "ability"), ("--board", "pi_9", "pi_4")],
+        [
+            ("--front-end", "mio", "myo"),
+            ("--front-end", "myo:adress=1", "address"),
+            ("--hand", "abilty", "ability"),
+            ("--board", "pi_9", "pi_4"),
+        ],
     )
     def test_names_that_do_not_exist(self, home: Path, option: str, value: str, word: str) -> None:
         self.check(run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", option, value), 3, word)

@@ -309,6 +309,13 @@ def test_other_devices_in_the_air_are_not_taken() -> None:
     assert driver.to_send() == bytes.fromhex("00 00 06 04")
 
 
+def test_the_emulated_armband_of_a_driver_is_the_one_it_wants() -> None:
+    driver = Myo(address="D2:00:00:00:00:01")
+    table = Bench(driver, MyoEmulator(ArraySource(np.zeros((1, 8)), 200.0), driver=driver))
+    table.start()
+    assert driver.facts["address"] == "D2:00:00:00:00:01"
+
+
 def test_chosen_armband_is_waited_for() -> None:
     near = bench(driver=Myo(address="d1:22:33:44:55:66"))
     near.start()
