@@ -196,21 +196,20 @@ class Info:
 
 @dataclass(frozen=True)
 class Acknowledge:
-    """The answer to one command; `epoch` is the configuration in force from here on."""
+    """The answer to one command, and always the last one."""
 
     request: int
     order: int
     result: int = Result.DONE
-    epoch: int = 0
 
     def body(self) -> bytes:
-        return bytes((_first(Kind.ACKNOWLEDGE), self.request, self.order, self.result, self.epoch))
+        return bytes((_first(Kind.ACKNOWLEDGE), self.request, self.order, self.result))
 
     @classmethod
     def from_body(cls, body: bytes) -> Acknowledge:
-        if len(body) < 5:
+        if len(body) < 4:
             raise Malformed("half an acknowledge")
-        return cls(*body[1:5])
+        return cls(*body[1:4])
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
+from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
 
-FRONT_ENDS: dict[str, type[FrontEnd]] = {driver.info.id: driver for driver in (Cyton, CytonDaisy, Myo)}
+FRONT_ENDS: dict[str, type[FrontEnd]] = {driver.info.id: driver for driver in (Cyton, CytonDaisy, Myo, MyosemWire)}
 
 
 def front_end(name: str) -> type[FrontEnd]:

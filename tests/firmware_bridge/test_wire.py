@@ -28,7 +28,7 @@ EXAMPLES: dict[str, wire.Message] = {
     "data": DATA,
     "info": INFO,
     "start": wire.Command(7, wire.Order.START),
-    "acknowledge": wire.Acknowledge(7, wire.Order.START, wire.Result.DONE, 3),
+    "acknowledge": wire.Acknowledge(7, wire.Order.START, wire.Result.DONE),
     "stop": wire.Command(12, wire.Order.STOP),
     "get info": wire.Command(13, wire.Order.GET_INFO),
     "set rate": wire.set_rate(8, 500.0),
