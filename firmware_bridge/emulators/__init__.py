@@ -10,10 +10,12 @@ from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
+from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
 
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "chords": ChordsEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
     "myo": MyoEmulator,
+    "myosem_wire": MyosemWireEmulator,
 }

@@ -9,6 +9,7 @@ from myosem_edge.firmware_bridge.frontends.base import FrontEnd
 from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
+from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
 from myosem_edge.firmware_bridge.frontends.options import read_options
 
 DRIVERS: tuple[type[FrontEnd], ...] = (
@@ -16,6 +17,7 @@ DRIVERS: tuple[type[FrontEnd], ...] = (
     Cyton,
     CytonDaisy,
     Myo,
+    MyosemWire,
 )
 FRONT_ENDS = {driver.info.id: driver for driver in DRIVERS}
 

@@ -17,7 +17,7 @@ from myosem_edge.cli.calibrate import JsonScreen, LiveScreen, Screen, run_sessio
 from myosem_edge.clock import MonotonicClock
 from myosem_edge.errors import DeviceError, InputError
 from myosem_edge.files import require_writable
-from myosem_edge.firmware_bridge.frontends import front_end as front_end_named
+from myosem_edge.firmware_bridge.frontends import make_front_end
 from myosem_edge.firmware_bridge.port import SerialPort
 from myosem_edge.runtime.decision import REST
 
@@ -82,7 +82,7 @@ def collect(
         raise InputError(f"'{unknown[0]}' is not in the catalogue", todo="See: myosem-edge actions list")
     plan = Plan(wanted, repetitions, hold_s, prepare_s, relax_s, cue)
     names = {action: catalogue[action].name for action in plan.actions}
-    device = front_end_named(front_end)()
+    device = make_front_end(front_end)
     folder, montage = out / FOLDER, montage_of(device.info)
     consent = require_addable(folder, person, montage, consent)
     screen = JsonScreen() if as_json else LiveScreen() if sys.stdout.isatty() else Screen()

@@ -98,7 +98,8 @@ class Loop:
         self.counts = dict.fromkeys(("cycles", "incomplete", "decisions", "arms", "reconnects"), 0)
         self.outlet = Outlet(hand, neutral)
         self._grips = grip_map.grips() & frozenset(hand.info.grips)
-        self._health = SampleHealth(front_end.info)
+        self._checked = front_end.info
+        self._health = SampleHealth(self._checked)
         self._guard, self._guarded = guard, guard is not None
         self._gate, self._shaper, self._request = State(), ShaperState(), Request()
         self._wearer = Wearer()
@@ -228,6 +229,8 @@ class Loop:
                 chunks = self.front_end.receive(front_bytes, now_s)
                 self.front_end.tick(now_s)
                 self._follow_front_end(now_s)
+        if self._end is not None:
+            chunks = []  # of another shape than the decoder was made for, it may be
         if chunks:
             with self._stage("signal", now_s):
                 for chunk in chunks:
@@ -245,6 +248,13 @@ class Loop:
 
     def _follow_front_end(self, now_s: float) -> None:
         front_end = self.front_end
+        if front_end.info is not self._checked:
+            try:
+                self._checked.require_same(front_end.info)
+            except DeviceError as error:
+                self._end = error
+            self._checked = front_end.info
+            self._health.follow(self._checked)
         if front_end.phase is not self._told_phase:
             self._told_phase = front_end.phase
             self._tell(

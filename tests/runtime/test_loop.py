@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -286,6 +287,22 @@ class TestHandCable:
         bench = Bench(faults=Faults(silent=True))
         bench.wait(30.0, until=lambda: bench.out.end is not None)
         assert isinstance(bench.out.end, DeviceError) and "silent" in str(bench.out.end)
+
+    @pytest.mark.parametrize(("name", "value"), [("channels", 4), ("rate_hz", 500.0), ("layout", "sites")])
+    def test_a_device_that_says_it_measures_something_else_ends_the_loop(self, name: str, value: object) -> None:
+        bench = Bench()
+        bench.close()
+        bench.loop.front_end.info = replace(bench.loop.front_end.info, **{name: value})  # type: ignore[arg-type]
+        bench.step()
+        assert isinstance(bench.out.end, DeviceError) and f"differs in {name}" in str(bench.out.end)
+        assert bench.out.complete
+
+    def test_a_device_that_changes_its_full_scale_is_watched_at_the_new_one(self) -> None:
+        bench = Bench()
+        bench.close()
+        bench.loop.front_end.info = replace(bench.loop.front_end.info, full_scale=0.0)
+        bench.wait(0.4)
+        assert bench.verdict["reasons"][0] == "bad-channels" and bench.out.end is None
 
     def test_an_armband_that_goes_away_is_started_again_when_it_is_back(self) -> None:
         bench = Bench()
