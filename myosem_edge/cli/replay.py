@@ -142,7 +142,7 @@ def _replay_log(path: Path, as_json: bool) -> None:
     older = path.with_name(path.name + ".1")
     paths = [each for each in (older, path) if each.exists()] or [path]
     steps = same = lost = 0
-    differences = []
+    differences: list[tuple[float, str, str]] = []
     try:
         for each in replayed_steps(read_events(paths)):
             steps += 1
@@ -150,24 +150,20 @@ def _replay_log(path: Path, as_json: bool) -> None:
             same += each.found is not None and each.same
             if not each.same and len(differences) < SHOWN_DIFFERENCES:
                 assert each.logged is not None and each.found is not None
-                differences.append(
-                    (each.time_s, *(f"{c.kind} {c.grip or ''} {r}" for c, r in (each.logged, each.found)))
-                )
+                logged, found = (f"{c.kind} {c.grip or ''} {reasons}" for c, reasons in (each.logged, each.found))
+                differences.append((each.time_s, logged, found))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"holds an event that no gate of this version logged ({error!r})", where=path) from error
     if not steps:
         raise InputError("holds no step of a gate", where=path, todo="Log one with: myosem-edge run --log FILE")
     facts = {"steps": steps, "same": same, "not_replayable": lost, "different": steps - same - lost}
     if as_json:
-        print_json(
-            {**facts, "differences": [dict(zip(("time_s", "logged", "found"), d, strict=True)) for d in differences]}
-        )
+        shown = [{"time_s": time_s, "logged": logged, "found": found} for time_s, logged, found in differences]
+        print_json({**facts, "differences": shown})
     else:
         click.echo(f"{steps} steps of the gate: {same} the same again, {facts['different']} different")
         if lost:
-            click.echo(
-                f"{lost} lie behind a gap, or before the first state that was logged: nothing can be said of them"
-            )
+            click.echo(f"{lost} lie behind a gap, or before the first logged state: nothing can be said of them")
         for time_s, logged, found in differences:
             click.echo(f"at {time_s:.3f} s logged: {logged}; now: {found}")
     if facts["different"]:

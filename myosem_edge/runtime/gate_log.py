@@ -1,7 +1,7 @@
 """A log replayed: every step of the gate again from its logged inputs, and whether it says the same (SR-18).
 
-A log is a ring: its beginning may be gone, and events may have been dropped. The gate's whole state stands in it now and
-then, so that a replay begins, and goes on after a gap, at the next of those.
+A log is a ring: its beginning may be gone, and events may have been dropped. The gate's whole state stands in it now
+and then, so that a replay begins, and goes on after a gap, at the next of those.
 """
 
 from __future__ import annotations

@@ -71,9 +71,9 @@ def test_the_command_replays_a_log(log: Path) -> None:
 
 @pytest.mark.sr("SR-18")
 def test_a_changed_verdict_is_found_and_named(log: Path) -> None:
-    log.write_text(
-        log.read_text().replace('"kind":"grip","grip":"power","speed":', '"kind":"grip","grip":"power","speed":1', 1)
-    )
+    closing = '"command":{"kind":"grip","grip":"power","speed":'
+    assert closing in log.read_text()
+    log.write_text(log.read_text().replace(closing, closing + "1", 1))
     found = replayed("--log", log)
     assert found.exit_code != 0
     assert "logged: grip power" in found.stdout and "does not say the same again" in found.stderr
