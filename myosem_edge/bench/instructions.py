@@ -1,6 +1,6 @@
 """Instructions of a hop on emulated boards, part by part and with a profile worn, beside what they may be.
 
-Counts are alike on every machine and under any load, which times are not; a hop's repeats to about 0.1 %. They say
+Counts are alike on every machine and under any load, which times are not; they repeat to 0.6 %. They say
 nothing of caches and memory: a budget of instructions keeps code from growing, it does not promise milliseconds.
 """
 
