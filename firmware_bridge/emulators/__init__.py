@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import partial
 
 from myosem_edge.firmware_bridge.emulators.base import Emulator
+from myosem_edge.firmware_bridge.emulators.bitalino import BitalinoEmulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
+    "bitalino": BitalinoEmulator,
     "chords": ChordsEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),

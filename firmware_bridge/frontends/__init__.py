@@ -6,12 +6,14 @@ import difflib
 
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+from myosem_edge.firmware_bridge.frontends.bitalino import Bitalino
 from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.options import read_options
 
 DRIVERS: tuple[type[FrontEnd], ...] = (
+    Bitalino,
     Chords,
     Cyton,
     CytonDaisy,
