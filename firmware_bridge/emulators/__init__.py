@@ -11,6 +11,7 @@ from myosem_edge.firmware_bridge.emulators.bitalino import BitalinoEmulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
+from myosem_edge.firmware_bridge.emulators.spikershield import SpikerShieldEmulator
 
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "bitalino": BitalinoEmulator,
@@ -18,4 +19,5 @@ EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
     "myo": MyoEmulator,
+    "spikershield": SpikerShieldEmulator,
 }

@@ -11,6 +11,7 @@ from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.options import read_options
+from myosem_edge.firmware_bridge.frontends.spikershield import SpikerShield
 
 DRIVERS: tuple[type[FrontEnd], ...] = (
     Bitalino,
@@ -18,6 +19,7 @@ DRIVERS: tuple[type[FrontEnd], ...] = (
     Cyton,
     CytonDaisy,
     Myo,
+    SpikerShield,
 )
 FRONT_ENDS = {driver.info.id: driver for driver in DRIVERS}
 
