@@ -8,6 +8,7 @@ from functools import partial
 
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
 from myosem_edge.firmware_bridge.emulators.base import Emulator
+from myosem_edge.firmware_bridge.emulators.bitalino import BitalinoEmulator
 from myosem_edge.firmware_bridge.emulators.brunel import BrunelEmulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
@@ -18,14 +19,17 @@ from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
 from myosem_edge.firmware_bridge.emulators.rohand import RoHandEmulator
 from myosem_edge.firmware_bridge.emulators.servo import ServoEmulator
+from myosem_edge.firmware_bridge.emulators.spikershield import SpikerShieldEmulator
 from myosem_edge.firmware_bridge.emulators.two_channel import TwoChannelEmulator
 
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
+    "bitalino": BitalinoEmulator,
     "chords": ChordsEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
     "myo": MyoEmulator,
     "myosem_wire": MyosemWireEmulator,
+    "spikershield": SpikerShieldEmulator,
 }
 
 EMULATED_HANDS: dict[str, Callable[..., Emulator]] = {
