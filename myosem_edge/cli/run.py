@@ -13,7 +13,7 @@ import click
 
 from myosem_edge.cli._output import plain, print_json, table
 from myosem_edge.cli._types import FiniteRange, backend_option, front_end_option
-from myosem_edge.errors import MyosemError, RefusedError, StorageError
+from myosem_edge.errors import InputError, MyosemError, RefusedError, StorageError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
     from myosem_edge.bundle import Bundle
@@ -64,6 +64,9 @@ class Chosen:
 )
 @click.option("--max-speed", type=_SHARE, metavar="0..1", help="Tighter speed limit, of the hand's own maximum.")
 @click.option("--max-force", type=_SHARE, metavar="0..1", help="Tighter force limit, of the hand's own maximum.")
+@click.option(
+    "--co-contraction", is_flag=True, help="Tensing every muscle at once for 0.4 s stops the hand; needs a profile."
+)
 @backend_option
 @click.option("--board", "board_name", metavar="NAME", help="Board profile instead of the one found.")
 @click.option("--seconds", type=FiniteRange(0, min_open=True), metavar="N", help="End by itself after so long.")
@@ -84,6 +87,7 @@ def run(
     neutral: str,
     max_speed: float | None,
     max_force: float | None,
+    co_contraction: bool,
     backend: str,
     board_name: str | None,
     seconds: float | None,
@@ -102,6 +106,7 @@ def run(
         raise click.UsageError("--profile and --no-profile contradict each other")
     from myosem_edge.firmware_bridge.hands.base import Neutral
     from myosem_edge.runtime.baseline import baseline_of
+    from myosem_edge.runtime.co_contraction import CoContraction
     from myosem_edge.runtime.health import SampleHealth
     from myosem_edge.runtime.loop import Loop
 
@@ -112,6 +117,14 @@ def run(
         click.echo(plain(f"warning: {foreign}"), err=True)
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
+    baseline = baseline_of(chosen.enrolment) if chosen.enrolment else None
+    tension = CoContraction(chosen.front_end.info.rate_hz, baseline) if co_contraction else None
+    if tension is not None and not tension.usable:
+        raise InputError(
+            "stop by co-contraction cannot be told from this wearer's grips",
+            found="no profile" if baseline is None else "a grip that is loud on every electrode",
+            todo="Leave --co-contraction out, or calibrate with other actions",
+        )
     loop = Loop(
         chosen.front_end,
         chosen.hand,
@@ -121,7 +134,8 @@ def run(
         Neutral(neutral),
         chosen.names,
         log_inputs=log is not None,
-        health=SampleHealth(chosen.front_end.info, baseline_of(chosen.enrolment) if chosen.enrolment else None),
+        health=SampleHealth(chosen.front_end.info, baseline),
+        co_contraction=tension,
     )
     front_end_link, hand_link = _links(chosen, port, hand_port, allow_dev_key)
     try:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from myosem_edge.errors import DeviceError, MyosemError
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd, Phase
 from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
+from myosem_edge.runtime.co_contraction import CoContraction
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Limits, Reason, Request, State, Wearer, status, step
 from myosem_edge.runtime.gate_log import STEP, Rules, Steps
@@ -91,6 +92,7 @@ class Loop:
         guard: Beats | None = None,
         log_inputs: bool = False,
         health: SampleHealth | None = None,
+        co_contraction: CoContraction | None = None,
     ) -> None:
         self.front_end, self.hand, self.decoder = front_end, hand, decoder
         self.grip_map, self.limits = grip_map, limits
@@ -103,6 +105,7 @@ class Loop:
         self.steps = Steps(Rules(limits, self._grips))
         self._checked = front_end.info
         self._health = health or SampleHealth(self._checked)
+        self._tension = co_contraction
         self._told_troubles: dict[str, tuple[int, ...]] = {}
         self._guard, self._guarded = guard, guard is not None
         self._gate, self._shaper, self._request = State(), ShaperState(), Request()
@@ -239,6 +242,8 @@ class Loop:
             with self._stage("signal", now_s):
                 for chunk in chunks:
                     self._health.add(chunk)
+                    if self._tension is not None:
+                        self._tension.add(chunk)
                 self._tell_troubles(now_s)
         with self._stage(HAND, now_s):
             for feedback in self.hand.receive(hand_bytes, now_s):
@@ -316,7 +321,7 @@ class Loop:
             lost_fraction=self._health.lost_fraction(now_s),
             bad_channels=self._health.bad_channels(),
             request=self._request,
-            wearer=self._wearer,
+            wearer=self._pressed(),
             feedback_age_s=now_s - self._heard_s if self.outlet.asks else None,
             loop_late_s=late_s,
             fault="; ".join(faults)[:MOST_TEXT] or None,
@@ -331,6 +336,11 @@ class Loop:
             self._tell(STEP, now_s, **self.steps.facts(inputs, before, command, reasons))
         self._tell_verdict(command, reasons, inputs.fault, now_s)
         return command
+
+    def _pressed(self) -> Wearer:
+        """Keys and buttons, and a stop while everything is tense."""
+        tense = self._tension is not None and self._tension.held
+        return replace(self._wearer, stop=True, arm=False) if tense else self._wearer
 
     def _speak(self, command: Command, now_s: float) -> tuple[tuple[bytes, ...], bool]:
         """The frames that this verdict is worth, and whether a command is among them."""

@@ -17,6 +17,7 @@ from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.firmware_bridge.hands.base import Hand, Neutral
+from myosem_edge.runtime.co_contraction import CoContraction
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.gate import Limits, Wearer
 from myosem_edge.runtime.grips import OPEN, GripMap, GripRule
@@ -85,6 +86,7 @@ class Bench:
         log_inputs: bool = False,
         driver: Hand | None = None,
         hand: Emulator | None = None,
+        co_contraction: CoContraction | None = None,
     ) -> None:
         self.clock = VirtualClock()
         self.states: list[AbilityState] = []
@@ -96,7 +98,7 @@ class Bench:
         self.guard = FakeGuard()
         self.loop = Loop(
             Myo(), self.driver, self.decoder, GRIPS, limits or Limits(), neutral,
-            {"fist": "close the hand"}, self.guard, log_inputs,
+            {"fist": "close the hand"}, self.guard, log_inputs, co_contraction=co_contraction,
         )  # fmt: skip
         self.front_cable = self.hand_cable = True  # False: nothing comes through, in either direction
         self.sent: list[tuple[float, bytes]] = []
