@@ -162,6 +162,10 @@ def page(rows: Sequence[Mapping[str, Any]], split: Split, steps: int, direct_ste
     return [
         Heading("Accuracy against cost", 1),
         Text(
+            "Made by `python benchmarks/students.py TEACHER --data DIR --out DIR`, TEACHER by "
+            "`myosem-edge train --split user`. As a picture: [students.png](students.png)."
+        ),
+        Text(
             f"{split.kind} split, fold {split.fold}: {people} people whom neither teacher nor student was trained on. "
             f"Distilled in {steps} steps, trained directly in {direct_steps}. Percent right per hop, mean over people; "
             "in brackets the paired difference to the teacher with its 95 % bootstrap interval over people. "

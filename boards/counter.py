@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ MESON = "meson==0.64.1"  # what QEMU 7.2 was made for; the source package brings
 EMULATORS = {"aarch64": "qemu-aarch64", "armv7l": "qemu-arm"}
 PLUGIN = "tests/plugin/libinsn.so"
 BUILDING_LIMIT_S = 3600.0
-FEW, MANY = 40, 240  # hops; start-up cancels in the difference
 NEEDS = {
     "gcc": "gcc",
     "ninja": "ninja-build",
@@ -47,7 +46,7 @@ class Counter:
         return self.folder / EMULATORS[architecture]
 
     def instructions(self, sysroot: Sysroot, which: Board, arguments: Sequence[str], home: Path) -> int:
-        """Instructions of one run of the board's Python.
+        """Instructions of one run of the board's Python. Bytecode that it finds missing is compiled, and counted.
 
         Raises:
             MyosemError: it failed, or nothing was counted.
@@ -58,19 +57,14 @@ class Counter:
             plugin = f"{self.folder / Path(PLUGIN).name},inline=on"
             emulator = str(self.emulator(sysroot.target.architecture))
             command[:1] = [emulator, "-plugin", plugin, "-d", "plugin", "-D", str(log)]
-            finished = subprocess.run(
-                command, env=sysroot.environment(which, home), capture_output=True, text=True, check=False
-            )
+            # How names hash would otherwise be drawn anew, and with it how long looking them up takes.
+            environment = {**sysroot.environment(which, home), "PYTHONHASHSEED": "0"}
+            finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             text = log.read_text() if log.exists() else ""
         found = re.findall(r"insns: (\d+)", text)
         if finished.returncode or not found:
             raise MyosemError("nothing was counted on the emulated board", found=last_line(finished))
         return int(found[-1])
-
-    def per_hop(self, sysroot: Sysroot, which: Board, arguments: Callable[[int], Sequence[str]], home: Path) -> float:
-        """Instructions of one hop, of a script that does as many as `arguments` says."""
-        few, many = (self.instructions(sysroot, which, arguments(hops), home) for hops in (FEW, MANY))
-        return (many - few) / (MANY - FEW)
 
 
 def find_counter(cache: Path) -> Counter:

@@ -13,7 +13,7 @@ from myosem_edge.boards.checkup import Check, Status
 from myosem_edge.boards.profiles import Detection, Runtime
 
 OLDEST_PYTHON = (3, 11)
-PACKAGES = ("numpy", "click", "pyserial", "cryptography", "safetensors")
+PACKAGES = ("numpy", "click", "pyserial", "cobs", "cryptography", "safetensors")
 IMPORT_LIMIT_S = 60  # a cold import on the smallest board takes several seconds
 
 

@@ -67,7 +67,7 @@ TARGETS = {
             "arm64",
             "qemu-aarch64-static",
             ("python3-minimal", "libpython3-stdlib", "libstdc++6"),
-            ("numpy", "onnxruntime", "ai-edge-litert", "click", "pyserial", "cryptography", "safetensors"),
+            ("numpy", "onnxruntime", "ai-edge-litert", "click", "pyserial", "cobs", "cryptography", "safetensors"),
             resolve=True,
         ),
         # numpy and cffi have no wheel for armv7l.
@@ -76,7 +76,7 @@ TARGETS = {
             "armhf",
             "qemu-arm-static",
             ("python3-minimal", "libpython3-stdlib", "libstdc++6", "python3-numpy", "python3-cffi-backend"),
-            ("tflite-runtime==2.14.0", "click", "pyserial", "cryptography", "safetensors"),
+            ("tflite-runtime==2.14.0", "click", "pyserial", "cobs", "cryptography", "safetensors"),
             resolve=False,
             processor="cortex-a7",
             libraries=("usr/lib/arm-linux-gnueabihf/blas", "usr/lib/arm-linux-gnueabihf/lapack"),

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from myosem_edge.actions.catalogue import Catalogue
 from myosem_edge.actions.table import DescriptionTable
-from myosem_edge.learn.corpus.sessions import FRAME_MS, design_filter
+from myosem_edge.learn.corpus.sessions import design_filter
 from myosem_edge.learn.teacher.checkpoint import Trained
 from myosem_edge.manifest import Filter, Manifest, Quantisation, Sizes, Tolerance
 from myosem_edge.quantize.network import IntBody
@@ -105,6 +105,7 @@ def members(
 def manifest(student: Student, name: str, version: str, metrics: Mapping[str, Any]) -> Manifest:
     config = student.trained.encoder.config
     montage = student.montage
+    hop_ms = 1000 * student.front.frame_samples / montage.rate_hz
     return Manifest(
         name=name,
         version=version,
@@ -113,8 +114,8 @@ def manifest(student: Student, name: str, version: str, metrics: Mapping[str, An
         filter=Filter(
             tuple(tuple(float(v) for v in row) for row in design_filter(montage.rate_hz)), student.front.frame_samples
         ),
-        window_ms=float(config.receptive_frames * FRAME_MS),
-        hop_ms=float(FRAME_MS),
+        window_ms=config.receptive_frames * hop_ms,
+        hop_ms=hop_ms,
         sizes=Sizes(config.width, config.embedding, 3 * montage.channels),
         quantisation=Quantisation("int8 body, float32 front", "uint8 per tensor", "int8 per output channel"),
         descriptions=len(student.table.ids),

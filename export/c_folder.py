@@ -16,7 +16,7 @@ from safetensors.numpy import load as load_tensors
 from myosem_edge.bundle import Bundle
 from myosem_edge.errors import BundleError, InputError
 from myosem_edge.export.c_arrays import GALLERY, HEAD, array, generated_files, history_bytes, scale_q16
-from myosem_edge.files import write_atomic
+from myosem_edge.files import write_folder
 from myosem_edge.quantize.network import IntBody
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Fit
@@ -44,12 +44,7 @@ class CFolder:
         InputError: the folder is there and holds something.
         StorageError: it cannot be written.
         """
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(
-                "is there already", where=out, expected="a new or an empty folder", todo="Choose another --out"
-            )
-        for name, data in self.files.items():
-            write_atomic(out / name, data)
+        write_folder(out, self.files)
 
 
 def make_c_folder(bundle: Bundle) -> CFolder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from myosem_edge.export.distil import DistilConfig
+from myosem_edge.export.distil import DistilConfig, size_name, student_config
 from myosem_edge.learn.teacher.checkpoint import Trained
 
 # Of the table of costs, in its order.
@@ -33,7 +33,7 @@ reconstructed from its abstract. Family: **{teacher.family}**.
 
 Actions: {", ".join(provenance["actions"])}.
 Licences: {", ".join(provenance["licences"])}.
-Student: size {config.size}, {config.steps} steps of distillation, seed {config.seed}.
+{_student(teacher, config)}
 
 ## Measured on people it has never seen
 {judges["people"]}; {judges["unit"]}. Zero-shot: band as worn, no data of the person but the overall signal level.
@@ -49,3 +49,10 @@ Calibrated: one repetition of each action. Both LDA columns were fitted on the s
 - Without calibration the zero-shot column is what to expect; it is not enough to drive a hand.
 - Intervals over so few judges are wide; the larger tables are in the project's documentation.
 """
+
+
+def _student(teacher: Trained, config: DistilConfig) -> str:
+    shape = student_config(teacher.encoder.config, config.size)
+    if shape == teacher.encoder.config:
+        return f"Size {size_name(shape)}, trained directly: no distillation."
+    return f"Student: size {size_name(shape)}, {config.steps} steps of distillation, seed {config.seed}."

@@ -26,13 +26,14 @@ from myosem_edge.learn.teacher.loss import EpisodicRidge
 from myosem_edge.learn.teacher.model import Encoder, ModelConfig
 
 # Width of the hidden layer by the name of the size, which is about the number of parameters.
-SIZES = {"15k": 48, "50k": 96, "120k": 160}
+SIZES = {"15k": 48, "50k": 96, "120k": 160}  # width by rounded number of parameters
+TEACHER = "teacher"  # as large as the teacher, and then it is the teacher
 WARM_FRAMES = 12
 
 
 @dataclass(frozen=True)
 class DistilConfig:
-    size: str = "120k"
+    size: str = TEACHER  # training that size directly beats distilling to it: docs/results/students.md
     steps: int = 300
     seed: int = 0
     learning_rate: float = 2e-3
@@ -51,9 +52,15 @@ def student_config(teacher: ModelConfig, size: str) -> ModelConfig:
     """Raises:
     InputError: unknown size.
     """
-    if size not in SIZES:
-        raise InputError(f"'{size}' is not a student size", expected=", ".join(SIZES))
-    return replace(teacher, width=SIZES[size], semantic_queries=False, smooth_frames=1)
+    if size not in (TEACHER, *SIZES):
+        raise InputError(f"'{size}' is not a student size", expected=", ".join((TEACHER, *SIZES)))
+    width = teacher.width if size == TEACHER else SIZES[size]
+    return replace(teacher, width=width, semantic_queries=False, smooth_frames=1)
+
+
+def size_name(config: ModelConfig) -> str:
+    """What a table calls a student: "50k", or "70 wide" for a width that has no name."""
+    return {width: name for name, width in SIZES.items()}.get(config.width, f"{config.width} wide")
 
 
 def distil(

@@ -18,7 +18,7 @@ from myosem_edge.bundle import write_bundle
 from myosem_edge.errors import InputError, RefusedError
 from myosem_edge.export.assemble import Student, manifest, members
 from myosem_edge.export.card import model_card
-from myosem_edge.export.distil import WARM_FRAMES, DistilConfig, distil
+from myosem_edge.export.distil import WARM_FRAMES, DistilConfig, distil, size_name
 from myosem_edge.export.measure import Cost, cost, int8_encode, operating_point
 from myosem_edge.files import require_writable
 from myosem_edge.learn.corpus.sessions import Session
@@ -95,6 +95,7 @@ def export_bundle(
     version: str,
     grips: GripMap,
     config: DistilConfig,
+    same_people: bool = False,
     max_int8_loss: float = MAX_INT8_LOSS,
     rounded_steps: int = 0,
     layers: bool = False,
@@ -102,8 +103,9 @@ def export_bundle(
 ) -> Export:
     """Distil, quantise, measure, sign, write.
 
-    With `rounded_steps` the body is trained with its roundings in place, with `layers` it is measured which of them
-    hurts.
+    With `same_people` the judges may be people it was distilled on, in other sessions or repetitions: for a model of
+    one person's own. With `rounded_steps` the body is trained with its roundings in place, with `layers` it is
+    measured which of them hurts.
 
     Raises:
         InputError: no name or version for a bundle, nobody to distil on or to judge by, or a person in both.
@@ -112,7 +114,7 @@ def export_bundle(
     """
     check_target(out, name, version)
     catalogue, table = load_catalogue(), load_table()
-    _check_people(distil_sessions, judge_sessions)
+    _check_people(distil_sessions, judge_sessions, same_people)
     ids = catalogue.ids
     if teacher.encoder.config.spatial == HARMONIC:  # a bundle is for one montage
         teacher = settled(teacher, electrode_positions(judge_sessions[0].montage))
@@ -132,11 +134,11 @@ def export_bundle(
     export.steps.append(_step("teacher, float32", 0.0, 0.0, teacher, 4, judged))
     begun = clock()
     student = distil(teacher, distil_sessions, table, config, lambda step, _: progress("distil", step, config.steps))
-    ended = clock()
+    ended, size = clock(), size_name(student.encoder.config)
     if student is not teacher:
         progress("judge the student", 0, 1)
         judged = judge(student, torch_encode(student))
-    export.steps.append(_step(f"student {config.size}, float32", begun, ended, student, 4, judged))
+    export.steps.append(_step(f"student {size}, float32", begun, ended, student, 4, judged))
     begun = clock()
     progress("quantise", 0, 1)
     front = fold_front(student.encoder)
@@ -145,7 +147,7 @@ def export_bundle(
     view_weights = student.encoder.view_weights.detach().numpy()
     encode = int8_encode(front, body, view_weights)
     progress("judge int8", 0, 1)
-    export.steps.append(_step(f"student {config.size}, int8", begun, clock(), student, 1, judge(student, encode)))
+    export.steps.append(_step(f"student {size}, int8", begun, clock(), student, 1, judge(student, encode)))
     export.operations = count_operations(front, body)
     if layers:
         progress("round layer by layer", 0, 1)
@@ -200,14 +202,14 @@ def retrieval_gallery(teacher: Trained, grips: GripMap, catalogue: Catalogue) ->
     return sorted(catalogue.ids.index(action) for action in names)
 
 
-def _check_people(train: Sequence[Session], judges: Sequence[Session]) -> None:
+def _check_people(train: Sequence[Session], judges: Sequence[Session], same_people: bool) -> None:
     if not train or not judges:
         raise InputError(
             "an export needs people to distil on and people to judge by",
             found=f"{len(train)} and {len(judges)} sessions",
         )
     both = {s.person for s in train} & {s.person for s in judges}
-    if both:
+    if both and not same_people:
         raise InputError(
             "a person is on both sides", found=", ".join(sorted(both)), expected="judges whom nothing was trained on"
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from myosem_edge.errors import StorageError
+from myosem_edge.errors import InputError, StorageError
 
 
 def write_atomic(path: Path | str, data: bytes, *, mode: int = 0o644) -> None:
@@ -71,6 +72,38 @@ def replacing(path: Path | str, *, mode: int = 0o644) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path | str, files: Mapping[str, bytes]) -> None:
+    """A new folder with all of `files` by name within it, or none: it is filled under another name and then moved.
+
+    Raises:
+        InputError: something is there already that is not an empty folder.
+        StorageError: the folder cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(
+            "is there already", where=path, expected="a new or an empty folder", todo="Choose another --out"
+        )
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        temporary.chmod(0o755)
+        for name, data in files.items():
+            write_atomic(temporary / name, data)
+        if path.exists():
+            path.rmdir()
+        _settle(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written: {error.strerror}", where=path, todo="Free some space or choose another place"
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _require_replaceable(path: Path) -> None:

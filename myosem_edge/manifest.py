@@ -17,7 +17,7 @@ from myosem_edge.errors import BundleError
 from myosem_edge.signal.montage import Montage
 
 SCHEMA = 1
-MODELS = ("shipped", "research")
+MODELS = ("shipped", "research", "own")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 TAPS = 3
+MOST_DILATION, MOST_BLOCKS = 4096, 64  # more is a damaged file, and would take all memory
 # Of a block, as its tensors are called.
 ARRAYS = ("taps", "taps_step", "taps_bias", "mix", "mix_step", "mix_bias")
 SCALES = ("mid", "branch", "out")
@@ -114,22 +115,34 @@ class IntBody:
     def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> IntBody:
         """Raises:
         KeyError: a tensor is missing.
+        ValueError: a tensor is of another shape or kind, or holds a number that no body has.
         """
         blocks = []
-        for i, dilation in enumerate(tensors["body.dilations"]):
+        dilations, width = tensors["body.dilations"], tensors["body.project"].shape[-1]
+        if len(dilations) > MOST_BLOCKS or not all(1 <= int(d) <= MOST_DILATION for d in dilations):
+            raise ValueError(f"dilations {dilations.tolist()[:MOST_BLOCKS]}")
+        for i, dilation in enumerate(dilations):
             own = {name: tensors[f"body.{i}.{name}"] for name in (*ARRAYS, *SCALES)}
             mid, branch, out = (_unpack(own[name]) for name in SCALES)
             taps, taps_step, taps_bias, mix, mix_step, mix_bias = (own[name] for name in ARRAYS)
+            _require_layer(f"body.{i}.taps", taps, (width, TAPS), taps_step, taps_bias)
+            _require_layer(f"body.{i}.mix", mix, (width, width), mix_step, mix_bias)
             blocks.append(
                 IntBlock(int(dilation), taps, taps_step, taps_bias, mid, mix, mix_step, mix_bias, branch, out)
             )
-        return cls(
-            _unpack(tensors["body.inlet"]),
-            tuple(blocks),
-            tensors["body.project"],
-            tensors["body.project_step"],
-            tensors["body.project_bias"],
-        )
+        project = tuple(tensors[f"body.project{part}"] for part in ("", "_step", "_bias"))
+        _require_layer("body.project", project[0], (len(project[0]), width), *project[1:])
+        return cls(_unpack(tensors["body.inlet"]), tuple(blocks), *project)
+
+
+def _require_layer(name: str, weights: np.ndarray, shape: tuple[int, int], step: np.ndarray, bias: np.ndarray) -> None:
+    """One layer's tensors as the arithmetic takes them."""
+    if weights.dtype != np.int8 or weights.shape != shape or 0 in shape:
+        raise ValueError(f"{name} is {weights.dtype} {weights.shape}, not int8 {shape}")
+    if step.dtype != np.float32 or step.shape != shape[:1] or not ((step > 0) & np.isfinite(step)).all():
+        raise ValueError(f"{name}_step is not {shape[0]} positive numbers")
+    if bias.dtype != np.int32 or bias.shape != shape[:1]:
+        raise ValueError(f"{name}_bias is not {shape[0]} whole numbers")
 
 
 def _block(block: IntBlock, line: np.ndarray, x: np.ndarray, scale: Scale) -> np.ndarray:
@@ -160,4 +173,9 @@ def _pack(scale: Scale) -> np.ndarray:
 
 
 def _unpack(values: np.ndarray) -> Scale:
+    """Raises:
+    ValueError: not a positive step and a zero point of eight bits.
+    """
+    if values.shape != (2,) or not (np.isfinite(values).all() and values[0] > 0 and 0 <= values[1] <= 255):
+        raise ValueError(f"a scale of {values.tolist()}")
     return Scale(np.float32(values[0]), int(values[1]))

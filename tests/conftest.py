@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from myosem_edge.bundle import Bundle, read_bundle
 from myosem_edge.keys import TrustedKey, key_id
@@ -87,6 +88,24 @@ def exported(tmp_path_factory: pytest.TempPathFactory, sample: dict[str, list[An
     path = tmp_path_factory.mktemp("exported") / "small-1.myosem"
     report = make(path)
     return Exported(path, report, read_bundle(path, KEYS), make)
+
+
+@pytest.fixture(scope="session")
+def shipped_size(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a student of the size that ships: right in what it costs and weighs. See `trusting`."""
+    from myosem_edge.export.distil import DistilConfig
+
+    path = tmp_path_factory.mktemp("sized") / "sized-1.myosem"
+    exported.make(path, config=DistilConfig())
+    return path
+
+
+def trusting(home: Path) -> Path:
+    """Make it the folder of a user ($MYOSEM_HOME) who trusts the signer of the bundles above."""
+    (home / "keys.d").mkdir(parents=True)
+    public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (home / "keys.d" / "factory.pub").write_bytes(public)
+    return home
 
 
 def pytest_report_header() -> str:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myosem_edge.errors import StorageError
-from myosem_edge.files import require_writable, user_folder, write_atomic
+from myosem_edge import files as files_module
+from myosem_edge.errors import InputError, StorageError
+from myosem_edge.files import require_writable, user_folder, write_atomic, write_folder
 
 
 @given(old=st.binary(max_size=100), new=st.binary(max_size=100))
@@ -168,3 +169,32 @@ def test_a_folder_that_takes_no_file_is_noticed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "open", failing(number))
     with pytest.raises(StorageError, match=os.strerror(number)):
         require_writable(tmp_path / "a")
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"a": b"1", "deep/b": b"2"}
+    calls = 0
+    write = files_module.write_atomic
+
+    def interrupted(path: Path, data: bytes) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        write(path, data)
+
+    monkeypatch.setattr(files_module, "write_atomic", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "new", files)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    (tmp_path / "new").mkdir()
+    write_folder(tmp_path / "new", files)
+    found = {str(p.relative_to(tmp_path / "new")): p.read_bytes() for p in (tmp_path / "new").rglob("*") if p.is_file()}
+    assert found == files
+    with pytest.raises(InputError, match="is there already"):
+        write_folder(tmp_path / "new", files)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        write_folder(tmp_path / "file", files)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "new"]

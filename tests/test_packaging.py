@@ -21,7 +21,7 @@ LEFT_OUT = shutil.ignore_patterns(
     *("demo-report", "tests", "benchmarks"),
 )
 ROOMS = ("boards", "calibration", "export", "firmware_bridge", "quantize")
-BOARD_PACKAGES = {"numpy", "click", "pyserial", "cryptography", "safetensors", "onnxruntime"}
+BOARD_PACKAGES = {"numpy", "click", "pyserial", "cobs", "cryptography", "safetensors", "onnxruntime"}
 BLOCKED = (
     "torch",
     "scipy",

@@ -10,6 +10,7 @@ from myosem_edge.firmware_bridge.frontends.bitalino import Bitalino
 from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
+from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
 from myosem_edge.firmware_bridge.frontends.options import read_options
 from myosem_edge.firmware_bridge.frontends.spikershield import SpikerShield
 
@@ -19,6 +20,7 @@ DRIVERS: tuple[type[FrontEnd], ...] = (
     Cyton,
     CytonDaisy,
     Myo,
+    MyosemWire,
     SpikerShield,
 )
 FRONT_ENDS = {driver.info.id: driver for driver in DRIVERS}

@@ -12,6 +12,8 @@ from enum import Enum
 
 import numpy as np
 
+from myosem_edge.errors import DeviceError
+
 
 @dataclass(frozen=True)
 class FrontEndInfo:
@@ -27,6 +29,16 @@ class FrontEndInfo:
     baud: int
     prefiltered: str  # what the device has already done to the signal, in words
     loss_visible_by: str  # how lost samples show, in words; "time only" if they do not
+
+    def require_same(self, found: FrontEndInfo) -> None:
+        """Raises:
+        DeviceError: a device that says itself what it measures says something else than was checked before.
+        """
+        for name in ("channels", "layout", "rate_hz", "unit"):
+            expected, told = getattr(self, name), getattr(found, name)
+            if told != expected:
+                todo = "Set the device to what the bundle was made for"
+                raise DeviceError(f"the device differs in {name}", found=told, expected=expected, todo=todo)
 
 
 @dataclass(frozen=True)

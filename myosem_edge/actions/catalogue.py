@@ -21,6 +21,7 @@ from typing import Any, SupportsIndex
 
 from myosem_edge.errors import InputError
 
+OWN = "own"  # the data set that was recorded here: it calls actions by their ids
 VIEWS = ("name", "kinematics", "muscles", "function")
 KINDS = ("rest", "movement", "grasp", "compound", "stage")
 
@@ -115,6 +116,8 @@ class Catalogue:
         Raises:
             InputError: unknown data set, unknown label, or a label whose meaning is unverified.
         """
+        if dataset == OWN and label in self.ids:
+            return str(label)
         if dataset not in self.datasets:
             raise InputError(
                 f"there is no data set '{dataset}'", where=self.source, todo=_suggestion(dataset, self.datasets)

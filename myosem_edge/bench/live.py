@@ -15,13 +15,14 @@ import subprocess
 import tempfile
 import time
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from myosem_edge.bench.person import RATE_HZ, Stream
+from myosem_edge.bench.person import RATE_HZ, WEARER, Stream
 from myosem_edge.bench.timing import quantile
 from myosem_edge.bundle import Bundle
 from myosem_edge.calibration.enrol import enrol
@@ -38,9 +39,10 @@ from myosem_edge.keys import trust_folder
 from myosem_edge.runtime.child import child_command, child_environment
 from myosem_edge.runtime.decoder import Model
 
-WEARER = "bench"
 CREATED = "2000-01-01T00:00:00+00:00"  # a profile that is thrown away
 START_TIMEOUT_S = ARM_TIMEOUT_S = 60.0
+MB_PER_KIB = 1.024e-3  # what /proc calls kB is 1024 bytes
+ALONE = "PSS with children, alone, MB"
 ARM_AGAIN_S = 0.5  # a press is refused until everything has been healthy for a second
 
 
@@ -131,7 +133,7 @@ def observe(
         MyosemError: `run` fails, or cannot be armed.
     """
     with tempfile.TemporaryDirectory() as home:
-        _prepare(Path(home), bundle, stream, backend)
+        wear(Path(home), bundle, stream, backend)
         clock = MonotonicClock()
         history: list[AbilityState] = []
         armband = StampedMyo(ArraySource(stream.emg.astype("float32"), RATE_HZ), clock)
@@ -143,7 +145,12 @@ def observe(
     return seen
 
 
-def _prepare(home: Path, bundle: Bundle, stream: Stream, backend: str) -> None:
+def wear(home: Path, bundle: Bundle, stream: Stream, backend: str) -> None:
+    """Make `home` a user's folder: the person's calibrated profile in use, and the keys trusted that are trusted here.
+
+    Raises:
+        MyosemError: the bundle does not load, or nothing can be written there.
+    """
     model = Model.from_bundle(bundle)
     data = stream.labelled(model.filter.frame_samples)
     enrolment, report = enrol(model, data, mirrored=False, backend=backend)
@@ -212,11 +219,42 @@ def _presser(process: subprocess.Popen[str]) -> Callable[[str], None]:
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """RSS and PSS of a process, and PSS of it with its children (of `run`: guard and telemetry)."""
+    """RSS and PSS of a process, and PSS of it with its children (of `run`: guard and telemetry).
+
+    PSS counts a page of a library as half where a program that has nothing to do with it shows the same library, so it
+    is smaller on a busy machine. ALONE is what it would be if nothing else ran, as on a board.
+    """
     family = [pid, *(int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
     pss = [_field_mb(f"/proc/{p}/smaps_rollup", "Pss:") for p in family]
-    return {"RSS, MB": _field_mb(f"/proc/{pid}/status", "VmRSS:"), "PSS, MB": pss[0], "PSS with children, MB": sum(pss)}
+    alone = alone_kib([Path(f"/proc/{p}/smaps").read_text() for p in family]) * MB_PER_KIB
+    rss = _field_mb(f"/proc/{pid}/status", "VmRSS:")
+    return {"RSS, MB": rss, "PSS, MB": pss[0], "PSS with children, MB": sum(pss), ALONE: alone}
+
+
+def alone_kib(smaps: Sequence[str]) -> int:
+    """KiB in memory of processes of which none was forked from another without an exec, from their /proc/PID/smaps.
+
+    A process's own pages are nobody else's; of a stretch of a file all show the same pages, so the most that one of
+    them has in memory counts. That is within 0.3 % of counting page frames (/proc/PID/pagemap, for which root is
+    needed).
+    """
+    own, shown = 0, Counter[tuple[str, ...]]()
+    for text in smaps:
+        mine = Counter[tuple[str, ...]]()
+        place, rss = ("", "", ""), 0
+        for line in text.splitlines():
+            name, *values = line.split()
+            if not name.endswith(":"):  # a new mapping: range, rights, offset, device, inode
+                place = (values[1], values[2], values[3])
+            elif name == "Rss:":
+                rss = int(values[0])
+            elif name == "Anonymous:":
+                own += int(values[0])
+                mine[place] += rss - int(values[0])
+        shown |= mine  # the larger of both
+    return own + shown.total()
 
 
 def _field_mb(path: str, name: str) -> float:
-    return next(int(line.split()[1]) for line in Path(path).read_text().splitlines() if line.startswith(name)) / 1000
+    line = next(line for line in Path(path).read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * MB_PER_KIB

@@ -20,6 +20,7 @@ REPETITIONS = 2  # of each action: the first calibrates
 EDGE_S = 0.75  # after a cue has changed the muscle follows
 REST_S = 3.0  # to calibrate with, as much as of an action
 RATE_HZ = 200.0
+WEARER = "bench"  # the name of this person's profile
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def load_stream(repetitions: int = REPETITIONS) -> Stream:
         end = int(np.flatnonzero(repetition == repetitions)[-1]) + 1
         cue, repetition = cue[:end], repetition[:end]
         edge = round(EDGE_S * RATE_HZ)
-        settled = np.array([len(set(cue[max(0, i - edge) : i + 1])) == 1 for i in range(end)])
+        changed = np.where(np.diff(cue, prepend=cue[0]) != 0, np.arange(end), -edge)
+        settled = np.arange(end) - np.maximum.accumulate(changed) >= edge  # samples since the cue last changed
         label = np.where(settled & (cue > 0) & (repetition == 1), cue, NO_LABEL)
         resting = np.flatnonzero(settled & (cue == 0))[:rest_left]
         label[resting] = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from myosem_edge.bench.live import ALONE
 from myosem_edge.bench.measure import Row
 from myosem_edge.bench.subjects import STAGES
 from myosem_edge.bench.timing import HOP_NS, Spread, rounded
@@ -83,8 +84,7 @@ def budget_lines(board: Board, row: Row, figures: Mapping[str, Sequence[float]])
     measured = [(f"{name}, ms", stages_ms[name], allowed_ms[name]) for name in BUDGETED]
     inside = Spread(tuple(figures["sample to command inside run p99, ms"])).median
     measured.append(("sample to command inside run p99, ms", inside, delay.total_ms))
-    memory = Spread(tuple(figures["PSS with children, MB"])).median
-    measured.append(("PSS with children, MB", memory, board.memory.budget_mb))
+    measured.append((ALONE, Spread(tuple(figures[ALONE])).median, board.memory.budget_mb))
     return [
         (name, rounded(found), rounded(most), "kept" if found <= most else "BROKEN") for name, found, most in measured
     ]

@@ -130,6 +130,8 @@ def run_session(
             wire.write_some(front_end.to_send())
             if front_end.phase is Phase.FAILED:
                 raise DeviceError(front_end.failure or "the front end failed", where=where)
+            session.device.require_same(front_end.info)
+            session.device = front_end.info  # its full scale may be another one
             session.feed(chunks, now_s)
             if chunks and not streaming:
                 streaming = True

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from myosem_edge.cli._output import json_option, print_json, table
 from myosem_edge.cli._training import Bar, one_thread, shipped_teacher
 from myosem_edge.cli._types import SEED, FiniteRange
-from myosem_edge.errors import InputError
+from myosem_edge.errors import BundleError
 
 TARGETS = ("bundle", "cortex-m")
 # The one option of a target that another one would ignore is better refused.
@@ -35,7 +35,7 @@ C_OPTIONS = {"target", "bundle", "out", "dry_run", "as_json"}
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder with recordings and roles.json (default: the shipped sample).",
+    help="Folder with recordings and roles.json (default: the shipped sample), or with your own recordings.",
 )
 @click.option(
     "--out",
@@ -46,10 +46,10 @@ C_OPTIONS = {"target", "bundle", "out", "dry_run", "as_json"}
 )
 @click.option(
     "--size",
-    type=click.Choice(["15k", "50k", "120k"]),
-    default="120k",
+    type=click.Choice(["teacher", "15k", "50k", "120k"]),
+    default="teacher",
     show_default=True,
-    help="Parameters of the student.",
+    help="Parameters of the student; training a teacher of that size (train --set model.width=48) is better.",
 )
 @click.option(
     "--steps",
@@ -125,16 +125,13 @@ def export(
     from myosem_edge.actions.catalogue import load_catalogue
     from myosem_edge.export.distil import DistilConfig, student_config
     from myosem_edge.export.pipeline import check_target, export_bundle
+    from myosem_edge.export.sides import sides
     from myosem_edge.keys import DEV_KEY, ensure_dev_key, is_dev_name, load_private, private_path
-    from myosem_edge.learn.corpus.folders import load_sessions
-    from myosem_edge.learn.sample import PACK, sample_folder, sample_roles
     from myosem_edge.learn.teacher.checkpoint import Trained
     from myosem_edge.runtime.grips import default_grips_path, load_grip_map
 
     check_target(out, name, bundle_version)
     one_thread()
-    folder = data or sample_folder()
-    roles = sample_roles(folder)
     trained = Trained.load(teacher or shipped_teacher())
     grip_map = load_grip_map(grips or default_grips_path(), load_catalogue().ids, load_catalogue().grips)
     # The development key is made on first use, which a dry run is not.
@@ -144,26 +141,25 @@ def export(
         how = (
             f"distil {size} from {trained.family} in {steps} steps" if distilled else f"take {trained.family} as it is"
         )
-        click.echo(f"would {how}, with {len(roles['distil'])} people for ranges and constants,")
-        click.echo(f"judge on {', '.join(roles['judge'])}, sign with '{key}' and write {out}")
+        who = sides(trained, data)
+        people = len({session.person for session in who.distil})
+        click.echo(f"would {how}, with {people} people for ranges and constants,")
+        click.echo(f"judge on {who.judges}, sign with '{key}' and write {out}")
         return
-    private = private or ensure_dev_key()
     bar = Bar()
     with bar.shown():
-        bar.update("read recordings", 0, 1)
-        people = {*roles["distil"], *roles["judge"]}
-        sessions = load_sessions(folder, [PACK], keep=lambda _, subject: subject in people)
-        if absent := sorted(people - {session.subject for session in sessions}):
-            raise InputError("roles.json names people without recordings", where=folder, found=", ".join(absent))
+        who = sides(trained, data, bar.update)
+        private = private or ensure_dev_key()
         done = export_bundle(
             trained,
-            [session for session in sessions if session.subject in roles["distil"]],
-            [session for session in sessions if session.subject in roles["judge"]],
+            who.distil,
+            who.judge,
             out,
             private,
             name=name,
             version=bundle_version,
             grips=grip_map,
+            same_people=who.same_people,
             config=DistilConfig(size=size, steps=steps, seed=seed),
             max_int8_loss=max_int8_loss,
             rounded_steps=rounded_steps,
@@ -187,7 +183,8 @@ def export(
         for step in done.steps
     ]
     click.echo(table(rows, ("step", "size", "time", "zero-shot R@1", "calibrated", "log-feature LDA", "Hudgins LDA")))
-    click.echo(f"Percent right per hop on {', '.join(roles['judge'])}.")
+    apart = ", in other sessions or repetitions than trained on" if who.same_people else ""
+    click.echo(f"Percent right per hop on {who.judges}{apart}.")
     click.echo("Calibrated = one repetition of each action, as for both LDAs.")
     zero_shot, calibrated = done.int8_loss
     click.echo(f"int8 costs the student {zero_shot:.2f} points zero-shot and {calibrated:.2f} calibrated.")
@@ -209,6 +206,7 @@ def export(
 def _export_c(ctx: click.Context, bundle: Path | None, out: Path, dry_run: bool, as_json: bool) -> None:
     from myosem_edge.bundle import bundle_from
     from myosem_edge.export.c_folder import make_c_folder
+    from myosem_edge.runtime.decoder import check_golden
 
     given = [name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
     if foreign := sorted(set(given) - C_OPTIONS):
@@ -219,6 +217,9 @@ def _export_c(ctx: click.Context, bundle: Path | None, out: Path, dry_run: bool,
     opened = bundle_from(bundle)
     if "out" not in given:
         out = Path(f"{opened.manifest.name}-{opened.manifest.version}-cortex-m")
+    fits, found = check_golden(opened, "reference")
+    if not fits:
+        raise BundleError("the encoder does not give its own golden vectors", where=bundle, found=found)
     made = make_c_folder(opened)
     if not dry_run:
         made.write(out)

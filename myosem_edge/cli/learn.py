@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from myosem_edge.cli._output import json_option, print_json, table
-from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device, read_sessions
+from myosem_edge.cli._training import Bar, data_option, one_thread, pick_device, read_sessions, shipped_teacher
 from myosem_edge.cli._types import SEED, backend_option
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
+
+FINE_TUNING_STEPS, FINE_TUNING_RATE = 400, 1e-3  # of --init: enough to move to other electrodes, too little to forget
 
 
 @click.command()
 @data_option
 @click.option(
     "--family",
-    type=click.Choice(["shipped", "research"]),
+    type=click.Choice(["shipped", "research", "own"]),
     default="research",
     show_default=True,
-    help="shipped: MIT/Apache data only, may be distributed; research: everything.",
+    help="shipped: MIT/Apache data only, may be distributed; research: everything; own: what `collect` recorded.",
 )
 @click.option(
     "--split",
@@ -48,6 +51,12 @@ from myosem_edge.files import write_atomic
     metavar="KEY=VALUE",
     help="Any field of the configuration, e.g. steps=3000, model.width=96, model.semantic_queries=false.",
 )
+@click.option(
+    "--init",
+    metavar="CHECKPOINT",
+    help="Go on from a trained model, `shipped` or a file: what fits is taken over, filters are stretched to another "
+    "sampling rate. Fewer, smaller steps are then the default.",
+)
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
@@ -67,6 +76,7 @@ def train(
     held_dataset: str,
     out: Path,
     settings: tuple[str, ...],
+    init: str | None,
     seed: int,
     device: str,
     precision: str,
@@ -80,17 +90,28 @@ def train(
 
     Over several processes or GPUs: torchrun --standalone --nproc-per-node N -m myosem_edge train ...
     """
-    from myosem_edge.actions.catalogue import load_catalogue
+    from myosem_edge.actions.catalogue import OWN, load_catalogue
     from myosem_edge.actions.table import load_table
+    from myosem_edge.calibration.collection import read_collection
+    from myosem_edge.learn.corpus.sessions import frame_samples
     from myosem_edge.learn.corpus.splits import DATASETS, Split
     from myosem_edge.learn.protocols.runs import train_split
     from myosem_edge.learn.teacher import parallel
+    from myosem_edge.learn.teacher.checkpoint import Trained
     from myosem_edge.learn.teacher.config import configure
     from myosem_edge.learn.teacher.train import TrainConfig, require_able
 
     one_thread()
     split = Split(family, kind, fold, held_dataset)
-    config = configure(TrainConfig(seed=seed, precision=precision), settings)
+    start = None if init is None else Trained.load(shipped_teacher() if init == "shipped" else Path(init))
+    config = TrainConfig(seed=seed, precision=precision)
+    if start is not None:
+        config = replace(config, model=start.encoder.config, steps=FINE_TUNING_STEPS, learning_rate=FINE_TUNING_RATE)
+    if family == OWN:
+        montage = read_collection(data / OWN).montage
+        samples = frame_samples(montage.rate_hz)
+        config = replace(config, model=replace(config.model, channels=montage.channels, frame_samples=samples))
+    config = configure(config, settings)
     catalogue = load_catalogue()
     device = pick_device(device)
     with parallel.joined(device), Bar(quiet=not parallel.is_first()).shown() as bar:
@@ -109,6 +130,7 @@ def train(
             catalogue,
             load_table(),
             folder=out,
+            start=start,
             device=device,
             compiled=compiled,
             progress=lambda step, row: bar.update(

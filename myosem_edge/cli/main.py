@@ -58,6 +58,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "doctor": Entry("myosem_edge.cli.doctor:doctor", "Check this board, its ports and its installation."),
         "grips": Entry("myosem_edge.cli.grips:grips", "Which grip an action takes."),
         "calibrate": Entry("myosem_edge.cli.calibrate:calibrate", "Adapt a bundle to one wearer."),
+        "collect": Entry("myosem_edge.cli.collect:collect", "Record prompted sessions to train a model on."),
         "profile": Entry("myosem_edge.cli.calibrate:profile", "A wearer's profile: show, accept, undo."),
         "run": Entry("myosem_edge.cli.run:run", "Decode EMG and drive the hand."),
         "bench": Entry("myosem_edge.cli.bench:bench", "Measure a bundle on this board."),

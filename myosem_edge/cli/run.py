@@ -294,6 +294,7 @@ def _drive(
     as_json: bool,
 ) -> None:
     from myosem_edge.clock import MonotonicClock
+    from myosem_edge.runtime.gate_log import START
     from myosem_edge.runtime.guard_process import Guard
     from myosem_edge.runtime.runner import ENDED, Runner, Signals
     from myosem_edge.runtime.telemetry import Telemetry
@@ -308,7 +309,7 @@ def _drive(
     if not as_json:
         click.echo(_start_text(chosen.facts))
     telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log)
-    telemetry.send([{"event": "start", "time_s": clock.now_s(), **chosen.facts}])
+    telemetry.send([{"event": START, "time_s": clock.now_s(), **chosen.facts, "gate": loop.steps.rules.to_dict()}])
     with Signals() as signals, WearerInput(STDIN, from_pipe=keys_from_stdin) as wearer:
         runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard)
         try:

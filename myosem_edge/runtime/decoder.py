@@ -68,12 +68,14 @@ class Model:
         """
         manifest = bundle.manifest
         try:
-            tensors = load_tensors(bundle.member("encoder.safetensors"))
-            descriptions = load_tensors(bundle.member("descriptions.safetensors"))
+            tensors = _numbers(load_tensors(bundle.member("encoder.safetensors")))
+            descriptions = _numbers(load_tensors(bundle.member("descriptions.safetensors")))
             ids = tuple(line.split("\t", 1)[0] for line in bundle.member("descriptions.txt").decode().splitlines())
             rows = descriptions["gallery"]
             templates = {ids[i]: row for i, row in zip(tensors["ring.actions"], tensors["ring.templates"], strict=True)}
-            gallery = Gallery(tuple(ids[i] for i in rows), descriptions["prototypes"][rows], frozenset(templates))
+            prototypes = descriptions["prototypes"][rows]
+            _require_shapes(tensors, prototypes, templates, manifest.montage.channels)
+            gallery = Gallery(tuple(ids[i] for i in rows), prototypes, frozenset(templates))
             frame = manifest.filter.frame_samples
             model = cls(
                 BlockFilter(np.array(manifest.filter.sections), frame),
@@ -87,7 +89,7 @@ class Model:
                 manifest.montage.rate_hz,
                 bundle.members.get("encoder.tflite"),
             )
-        except (KeyError, IndexError, ValueError, TypeError) as error:
+        except (KeyError, IndexError, ValueError, TypeError, OverflowError) as error:
             raise BundleError(
                 f"the encoder's numbers do not fit together ({error!r})", where=manifest.file_name
             ) from error
@@ -197,6 +199,31 @@ class Decoder:
             return 0.5
         active = e.active_rms[e.actions.index(action)]
         return min(max((rms - e.rest_rms) / max(active - e.rest_rms, 1e-6), 0.0), 1.0)
+
+
+def _numbers(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Raises:
+    ValueError: a value is not finite.
+    """
+    for name, values in tensors.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"{name} holds a value that is not a finite number")
+    return tensors
+
+
+def _require_shapes(
+    tensors: dict[str, np.ndarray], prototypes: np.ndarray, templates: dict[str, np.ndarray], channels: int
+) -> None:
+    """Raises:
+    ValueError: descriptions, views or ring do not fit the encoder.
+    """
+    embedding, views = len(tensors["body.project"]), tensors["view_weights"]
+    if prototypes.ndim != 2 or prototypes.shape[1] != embedding or not len(prototypes):
+        raise ValueError(f"descriptions {prototypes.shape} for an embedding of {embedding}")
+    if views.ndim != 1 or not len(views) or embedding % len(views):
+        raise ValueError(f"view_weights {views.shape} for an embedding of {embedding}")
+    if any(row.shape != (channels,) for row in templates.values()):
+        raise ValueError(f"ring.templates are not rows of {channels}")
 
 
 def check_golden(bundle: Bundle, backend: str = "onnxruntime") -> tuple[bool, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,8 +26,14 @@ class Lda:
         return -self._best(-self._row_distances(features))
 
     def nearest(self, features: np.ndarray) -> np.ndarray:
-        """Squared Mahalanobis distance `(n,)` of features `(n, d)` to the class that is nearest."""
-        return np.asarray(np.minimum.reduce(self._row_distances(features), axis=1))
+        """Squared Mahalanobis distance `(n,)` of features `(n, d)` to the class that is nearest.
+
+        (x - m)' P (x - m) = x'Px - 2 (m'Px - m'Pm / 2): what the scores hold already, with one product for all rows.
+        """
+        weights, offsets = self._linear
+        scores = np.maximum.reduce(features @ weights - offsets, axis=1)
+        own = np.einsum("nd,nd->n", features @ self.precision, features)
+        return np.asarray(np.maximum(own - 2.0 * scores, 0.0))
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Log posteriors `(n, classes)` under uniform priors, but for a number that all classes of a row share."""
@@ -58,7 +65,37 @@ class Lda:
         if not self.owners:
             return rows
         order, starts = self._grouped
-        return np.asarray(np.maximum.reduceat(rows[:, order], starts, axis=1))
+        return np.asarray(np.maximum.reduceat(rows[..., order], starts, axis=-1))
+
+
+class Experts:
+    """Several discriminants of the same classes, evaluated with one matrix product.
+
+    Raises:
+        ValueError: they differ in their number of rows, or in who owns them.
+    """
+
+    def __init__(self, heads: Mapping[str, Lda]) -> None:
+        first = next(iter(heads.values()))
+        if any(len(head.means) != len(first.means) or head.owners != first.owners for head in heads.values()):
+            raise ValueError("the discriminants do not distinguish the same classes")
+        linear = [head._linear for head in heads.values()]
+        self._names = tuple(heads)
+        self._first = first
+        self._weights = np.zeros((sum(len(w) for w, _ in linear), len(heads) * len(first.means)))
+        self._offsets = np.concatenate([offsets for _, offsets in linear])
+        row = 0
+        for column, (weights, _) in enumerate(linear):
+            at = column * len(first.means)
+            self._weights[row : row + len(weights), at : at + len(first.means)] = weights
+            row += len(weights)
+
+    def scores(self, features: object) -> np.ndarray:
+        """Log posteriors `(heads, n, classes)` as `Lda.scores`, of features `(n, d)` that are attributes by name."""
+        joint = np.concatenate([getattr(features, name) for name in self._names], axis=1)
+        rows = joint @ self._weights - self._offsets
+        apart = rows.reshape(len(rows), len(self._names), -1).transpose(1, 0, 2)
+        return self._first._best(apart)
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:

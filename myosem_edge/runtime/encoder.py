@@ -134,7 +134,7 @@ class ReferenceBody:
 
         try:
             self._body = IntBody.from_tensors(tensors)
-        except (KeyError, IndexError) as error:
+        except (KeyError, IndexError, ValueError) as error:
             raise BundleError(
                 f"the body's numbers do not fit together ({error!r})", where="encoder.safetensors"
             ) from error

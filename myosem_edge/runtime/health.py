@@ -21,12 +21,16 @@ class SampleHealth:
     """Fed with every chunk; asked in every cycle."""
 
     def __init__(self, info: FrontEndInfo) -> None:
-        self._dead_samples = DEAD_S * info.rate_hz
-        self._rail = RAIL * info.full_scale
+        self.follow(info)
         self._zero = np.zeros(info.channels, int)  # newest samples in a row, per channel
         self._railing = np.zeros(info.channels, int)
         self._counts: deque[tuple[float, int, int]] = deque()  # (arrival, samples, lost)
         self._newest_s: float | None = None
+
+    def follow(self, info: FrontEndInfo) -> None:
+        """The device has another full scale than before, say by another gain; the same channels and rate."""
+        self._dead_samples = DEAD_S * info.rate_hz
+        self._rail = RAIL * info.full_scale
 
     def add(self, chunk: Chunk) -> None:
         samples = chunk.samples

@@ -17,6 +17,7 @@ from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd, Phase
 from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Limits, Reason, Request, State, Wearer, status, step
+from myosem_edge.runtime.gate_log import STEP, Rules, Steps
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.health import SampleHealth, Spread
 from myosem_edge.runtime.links import Wait
@@ -98,7 +99,9 @@ class Loop:
         self.counts = dict.fromkeys(("cycles", "incomplete", "decisions", "arms", "reconnects"), 0)
         self.outlet = Outlet(hand, neutral)
         self._grips = grip_map.grips() & frozenset(hand.info.grips)
-        self._health = SampleHealth(front_end.info)
+        self.steps = Steps(Rules(limits, self._grips))
+        self._checked = front_end.info
+        self._health = SampleHealth(self._checked)
         self._guard, self._guarded = guard, guard is not None
         self._gate, self._shaper, self._request = State(), ShaperState(), Request()
         self._wearer = Wearer()
@@ -228,6 +231,8 @@ class Loop:
                 chunks = self.front_end.receive(front_bytes, now_s)
                 self.front_end.tick(now_s)
                 self._follow_front_end(now_s)
+        if self._end is not None:
+            chunks = []  # of another shape than the decoder was made for, it may be
         if chunks:
             with self._stage("signal", now_s):
                 for chunk in chunks:
@@ -245,6 +250,13 @@ class Loop:
 
     def _follow_front_end(self, now_s: float) -> None:
         front_end = self.front_end
+        if front_end.info is not self._checked:
+            try:
+                self._checked.require_same(front_end.info)
+            except DeviceError as error:
+                self._end = error
+            self._checked = front_end.info
+            self._health.follow(self._checked)
         if front_end.phase is not self._told_phase:
             self._told_phase = front_end.phase
             self._tell(
@@ -305,14 +317,14 @@ class Loop:
             loop_late_s=late_s,
             fault="; ".join(faults)[:MOST_TEXT] or None,
         )
-        was_armed = self._gate.armed
+        before = self._gate
         self._gate, command, reasons = step(self._gate, inputs, self.limits, self._grips)
-        self.counts["arms"] += self._gate.armed and not was_armed
+        self.counts["arms"] += self._gate.armed and not before.armed
         # Taken: edges act once, and a failure has been heard of.
         self._wearer = Wearer(open=self._wearer.open)
         self._failed.clear()
         if self.log_inputs:
-            self._tell("step", now_s, inputs=asdict(inputs), command=asdict(command), reasons=[r.page for r in reasons])
+            self._tell(STEP, now_s, **self.steps.facts(inputs, before, command, reasons))
         self._tell_verdict(command, reasons, inputs.fault, now_s)
         return command
 

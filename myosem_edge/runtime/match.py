@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from myosem_edge.errors import InputError
-from myosem_edge.runtime.discriminant import Lda, log_softmax
+from myosem_edge.runtime.discriminant import Experts, Lda, log_softmax
 from myosem_edge.runtime.encoder import Encoded, Fit
 
 HEADS = ("h", "z", "log_features", "log_covariance")  # of `Encoded`, each with a discriminant of its own
@@ -43,6 +44,10 @@ class Enrolment:
     typical_distance: float  # median squared Mahalanobis distance of held-out calibration hops to their own action
     rest_rms: float
     active_rms: tuple[float, ...]  # per action: a comfortable contraction
+
+    @cached_property
+    def experts(self) -> Experts:
+        return Experts(self.heads)
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,8 @@ def head_scores(enrolment: Enrolment, encoded: Encoded, cosines: np.ndarray, lea
     cosines (n, actions) of the enrolled actions; `learnt` (actions,) bool as in `text_scores`. A product of experts
     (Hinton 2002): what the wearer showed and what the population knows, each able to veto.
     """
-    shown = np.empty((len(enrolment.heads), *cosines.shape))
-    for row, (name, head) in zip(shown, enrolment.heads.items(), strict=True):
-        row[:] = head.scores(getattr(encoded, name))
-    return np.asarray(np.add.reduce(log_softmax(shown)) + enrolment.text_weight * text_scores(cosines, learnt))
+    shown = log_softmax(enrolment.experts.scores(encoded))
+    return np.asarray(np.add.reduce(shown) + enrolment.text_weight * text_scores(cosines, learnt))
 
 
 def text_scores(cosines: np.ndarray, learnt: np.ndarray) -> np.ndarray:

@@ -47,12 +47,24 @@ class FrontWeights:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], frame_samples: int, channels: int) -> FrontWeights:
         """Raises:
-        ValueError: a number of frames that no encoder has.
+        KeyError: a tensor is missing.
+        ValueError: a number of frames that no encoder has, a shape that does not fit the others, or no number.
         """
         kernel = tensors["front.kernel"]
         slow_frames = int(tensors["front.slow_frames"][0])
         if not 1 <= slow_frames <= MOST_SLOW_FRAMES:
             raise ValueError(f"slow power over {slow_frames} frames")
+        width = tensors["front.expand"].shape[-1]
+        shapes = {
+            "kernel": (len(kernel) // channels * channels, kernel.shape[-1]),
+            "expand": (2 * kernel.shape[-1], width),
+            "expand_bias": (width,),
+            **({"gate": (channels, width), "gate_bias": (width,)} if "front.gate" in tensors else {}),
+        }
+        for name, shape in shapes.items():
+            found = tensors[f"front.{name}"]
+            if found.dtype != np.float32 or found.shape != shape or 0 in shape or not np.isfinite(found).all():
+                raise ValueError(f"front.{name} is {found.dtype} {found.shape}, not finite float32 {shape}")
         return cls(
             kernel,
             tensors["front.expand"],

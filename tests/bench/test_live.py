@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from myosem_edge.bench.live import Seen, StampedMyo, _watch, delays
+from myosem_edge.bench.live import ALONE, Seen, StampedMyo, _watch, alone_kib, delays
 from myosem_edge.clock import VirtualClock
 from myosem_edge.errors import DeviceError
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, AbilityState
@@ -87,7 +87,9 @@ def watch(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 def test_it_is_armed_watched_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = watch(fake_run(), monkeypatch)
-    assert seen.first_decision_s > 0 and set(seen.memory_mb) == {"RSS, MB", "PSS, MB", "PSS with children, MB"}
+    assert seen.first_decision_s > 0
+    assert set(seen.memory_mb) == {"RSS, MB", "PSS, MB", "PSS with children, MB", ALONE}
+    assert seen.memory_mb["PSS, MB"] < seen.memory_mb[ALONE]  # this very process shows the same libraries
     assert seen.summary["counts"]["decisions"] >= 2  # a, q
     assert [each["armed"] for each in seen.verdicts][-1] is True
 
@@ -98,6 +100,19 @@ def test_a_run_that_fails_or_never_arms_is_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("myosem_edge.bench.live.ARM_TIMEOUT_S", 0.0)
     with pytest.raises(DeviceError, match="could not be armed"):
         watch(fake_run(patient=False), monkeypatch)
+
+
+def mapping(place: str, rss: int, own: int) -> str:
+    return f"7f00-7f{rss:02x} r--p {place} /lib/a b: c.so\nRss: {rss} kB\nPss: 1 kB\nAnonymous: {own} kB\nVmFlags: rd\n"
+
+
+def test_a_page_of_a_library_counts_once_and_in_full_and_own_pages_every_time() -> None:
+    library, heap = "00000000 fe:00 77", "00000000 00:00 0"
+    first = mapping(library, 50, 0) + mapping("00010000 fe:00 77", 9, 4) + mapping(heap, 30, 30)
+    second = mapping(library, 70, 0) + mapping(heap, 20, 20)
+    assert alone_kib([first]) == 50 + 9 + 30
+    assert alone_kib([first, second]) == 70 + 9 + 30 + 20
+    assert alone_kib([]) == 0
 
 
 def test_without_a_single_command_there_is_no_delay_to_tell() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from myosem_edge.bench.live import ALONE
 from myosem_edge.bench.measure import Row
 from myosem_edge.bench.subjects import STAGES
 from myosem_edge.bench.tables import DECODER_HEADER, budget_lines, decoder_lines, ratio, stage_lines
@@ -38,9 +39,9 @@ def test_stages_and_their_sum() -> None:
 
 def test_a_budget_is_kept_or_broken() -> None:
     here = board("pi_4")
-    figures = {"sample to command inside run p99, ms": [2.0], "PSS with children, MB": [70.0]}
+    figures = {"sample to command inside run p99, ms": [2.0], ALONE: [70.0]}
     lines = {line[0]: line[1:] for line in budget_lines(here, row("ours", [1.0], stages=True), figures)}
     assert lines["encode, ms"] == ("0.2", "3", "kept") and lines["match and gate, ms"] == ("0.4", "0.5", "kept")
     tight = replace(here, memory=replace(here.memory, budget_mb=64))
     broken = [line[0] for line in budget_lines(tight, row("ours", [1.0], stages=True), figures) if line[3] == "BROKEN"]
-    assert broken == ["PSS with children, MB"]
+    assert broken == [ALONE]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from myosem_edge.boards import counter as module
-from myosem_edge.boards.counter import EMULATORS, FEW, MANY, PLUGIN, Counter, build_counter, find_counter, source_lists
+from myosem_edge.boards.counter import EMULATORS, PLUGIN, Counter, build_counter, find_counter, source_lists
 from myosem_edge.boards.profiles import board
 from myosem_edge.boards.sysroot import TARGETS, Sysroot
 from myosem_edge.errors import InputError, MyosemError
@@ -94,12 +94,10 @@ def sysroot(tmp_path: Path) -> Sysroot:
     return Sysroot(tmp_path, TARGETS["aarch64"])
 
 
-def test_start_up_cancels_in_the_difference(tmp_path: Path, sysroot: Sysroot) -> None:
-    counter = fake_emulator(
-        tmp_path, 'echo "cpu 0 insns: 1" > $out; echo "total insns: $((5000000 + 1234 * hops))" >> $out'
-    )
-    found = counter.per_hop(sysroot, board("pi_4"), lambda hops: ["x.py", str(hops)], tmp_path)
-    assert found == 1234.0 and MANY > FEW > 0
+def test_the_last_total_is_the_count_and_names_hash_alike_every_time(tmp_path: Path, sysroot: Sysroot) -> None:
+    body = 'echo "cpu 0 insns: 1" > $out; echo "total insns: $((5000000 + hops + PYTHONHASHSEED))" >> $out'
+    found = fake_emulator(tmp_path, body).instructions(sysroot, board("pi_4"), ["x.py", "1234"], tmp_path)
+    assert found == 5001234
 
 
 @pytest.mark.parametrize("body", ["echo broken >&2; exit 3", "exit 0", 'echo "total insns: 5" > $out; exit 1'])

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from myosem_edge.bench.live import ALONE
 from myosem_edge.bench.subjects import STAGES
 from myosem_edge.cli.main import main
 from myosem_edge.errors import BundleError, InputError
 
 QUICK = ["--repeats", "2", "--decisions", "20", "--seconds", "1"]
-RUN = {"sample to command inside run p99, ms": [2.0, 3.0], "PSS with children, MB": [60.0, 61.0]}
+RUN = {"sample to command inside run p99, ms": [2.0, 3.0], ALONE: [60.0, 61.0]}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,17 @@ def test_an_unplugged_port_is_said_once() -> None:
     session = Session(Plan(("fist",)), Myo.info, tiny_model.FRAME, {})
     with pytest.raises(DeviceError, match="the device has vanished"):
         run_session(session, Myo(), bench, bench.clock, bench.wait, ears, where="PORT")
+
+
+def test_a_device_that_measures_something_else_ends_the_session() -> None:
+    class Changed(Myo):
+        def tick(self, now_s: float) -> None:
+            super().tick(now_s)
+            if self.phase is Phase.STREAMING:
+                self.info = replace(self.info, rate_hz=500.0)
+
+    with pytest.raises(DeviceError, match=r"differs in rate_hz.*500.*200"):
+        play(Bench(), Plan(("fist",)), Changed())
 
 
 # The screens

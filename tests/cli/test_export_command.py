@@ -48,8 +48,8 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path: Path, ho
     assert code == 0, err
     assert "would take shipped as it is, with 6 people for ranges" in out and "sign with 'dev'" in out
     assert not home.exists() and not (tmp_path / "a.myosem").exists()
-    code, out, _ = run("export", "--dry-run", "--out", tmp_path / "a.myosem", "--size", "50k", "--steps", 9)
-    assert code == 0 and "would distil 50k from shipped in 9 steps, with 6 people" in out
+    code, out, _ = run("export", "--dry-run", "--out", tmp_path / "a.myosem", "--size", "15k", "--steps", 9)
+    assert code == 0 and "would distil 15k from shipped in 9 steps, with 6 people" in out
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -152,6 +152,15 @@ def test_a_bundle_becomes_a_folder_of_c(bundle: Path, tmp_path: Path, monkeypatc
     assert code == 0 and set(said["files"]) == written and said["written"] and said["state_bytes"] > 4000, err
     code, _, err = run(*arguments)
     assert code == 3 and "small-1-cortex-m: is there already" in err
+
+
+def test_a_bundle_that_fails_its_golden_vectors_becomes_no_c(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myosem_edge.runtime.decoder.check_golden", lambda opened, backend: (False, "cosine 0.2"))
+    code, _, err = run("export", "--target", "cortex-m", "--from", bundle, "--out", tmp_path / "c")
+    assert code == 4 and "golden vectors" in err and "cosine 0.2" in err
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize(

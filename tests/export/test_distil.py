@@ -91,7 +91,7 @@ def test_a_size_is_what_its_name_says(size: str, parameters: int) -> None:
 
 
 def test_an_unknown_size_is_named() -> None:
-    with pytest.raises(InputError, match=r"'16k' is not a student size .expected 15k, 50k, 120k"):
+    with pytest.raises(InputError, match=r"'16k' is not a student size .expected teacher, 15k, 50k, 120k"):
         student_config(ModelConfig(), "16k")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -16,9 +17,10 @@ from myosem_edge.firmware_bridge.hands.ability import AbilityHand, speed_byte
 from myosem_edge.firmware_bridge.hands.base import HandInfo, Neutral
 from myosem_edge.runtime import loop as module
 from myosem_edge.runtime.gate import Limits, Reason
+from myosem_edge.runtime.gate_log import replay
 from myosem_edge.runtime.loop import AWAY_S, FAILURES, FRONT_END, HAND, TICK_S
-from myosem_edge.runtime.telemetry import encode, replay
-from tests.runtime.loop_bench import ARM, GRIPS, NOTHING, OPEN_KEY, STEP_S, STOP, Bench
+from myosem_edge.runtime.telemetry import encode
+from tests.runtime.loop_bench import ARM, NOTHING, OPEN_KEY, STEP_S, STOP, Bench
 
 MOVING = {"power", "pinch", "open", "relax"}
 STAGES = ["front end", "signal", "hand", "decoder", "shaper", "gate", "encode", "poll", "guard", "front end, sending"]
@@ -287,6 +289,22 @@ class TestHandCable:
         bench.wait(30.0, until=lambda: bench.out.end is not None)
         assert isinstance(bench.out.end, DeviceError) and "silent" in str(bench.out.end)
 
+    @pytest.mark.parametrize(("name", "value"), [("channels", 4), ("rate_hz", 500.0), ("layout", "sites")])
+    def test_a_device_that_says_it_measures_something_else_ends_the_loop(self, name: str, value: object) -> None:
+        bench = Bench()
+        bench.close()
+        bench.loop.front_end.info = replace(bench.loop.front_end.info, **{name: value})  # type: ignore[arg-type]
+        bench.step()
+        assert isinstance(bench.out.end, DeviceError) and f"differs in {name}" in str(bench.out.end)
+        assert bench.out.complete
+
+    def test_a_device_that_changes_its_full_scale_is_watched_at_the_new_one(self) -> None:
+        bench = Bench()
+        bench.close()
+        bench.loop.front_end.info = replace(bench.loop.front_end.info, full_scale=0.0)
+        bench.wait(0.4)
+        assert bench.verdict["reasons"][0] == "bad-channels" and bench.out.end is None
+
     def test_an_armband_that_goes_away_is_started_again_when_it_is_back(self) -> None:
         bench = Bench()
         bench.close()
@@ -513,13 +531,31 @@ class TestEvents:
         bench.front_cable = False
         bench.wait(2.0)
         lines = [json.loads(encode(event)) for event in bench.events]
-        grips = GRIPS.grips()
-        steps = list(replay(lines, Limits(), grips))
-        assert len(steps) >= bench.loop.counts["cycles"] and all(same for _, same in steps)
+        steps = list(replay(lines))
+        assert len(steps) >= bench.loop.counts["cycles"] and all(step.found and step.same for step in steps)
         wrong = [
             {**event, "command": {**event["command"], "speed": 0.77}} for event in lines if event["event"] == "step"
         ]
-        assert not any(same for _, same in replay(wrong, Limits(), grips))
+        assert not any(step.same for step in replay(wrong))
+
+    @pytest.mark.sr("SR-18")
+    @pytest.mark.parametrize("gap", ["lost beginning", "dropped"])
+    def test_a_log_with_a_gap_replays_from_the_next_state_on(self, gap: str) -> None:
+        bench = Bench(log_inputs=True)
+        bench.close()
+        for action in ("rest", "fist", "hand_open", "fist") * 6:
+            bench.decoder.action = action
+            bench.wait(1.5)
+        lines = [json.loads(encode(event)) for event in bench.events]
+        states = [i for i, event in enumerate(lines) if "state" in event]
+        assert len(states) >= 2
+        cut = states[0] + 50
+        kept = lines[cut:] if gap == "lost beginning" else [*lines[:cut], {"event": "dropped"}, *lines[cut + 5 :]]
+        steps = list(replay(kept))
+        known = [step for step in steps if step.found is not None]
+        assert 0 < len(known) < len(steps)
+        assert all(step.same for step in known)
+        assert steps[-1].found is not None
 
     def test_the_summary_counts(self) -> None:
         bench = Bench()

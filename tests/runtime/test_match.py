@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myosem_edge.errors import InputError
-from myosem_edge.runtime.discriminant import Lda, log_softmax
+from myosem_edge.runtime.discriminant import Experts, Lda, log_softmax
 from myosem_edge.runtime.encoder import Encoded, Fit
 from myosem_edge.runtime.match import (
     Enrolment,
@@ -156,6 +156,28 @@ def test_a_class_is_as_near_as_its_nearest_picture() -> None:
     x = np.array([[3.0], [6.5], [8.0]])
     assert lda.distances(x).tolist() == [[1.0, 49.0], [6.25, 12.25], [16.0, 4.0]]
     assert lda.log_posteriors(x).argmax(axis=1).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("owners", [(), (0, 1, 2, 0)])
+def test_experts_say_what_each_discriminant_says_alone(owners: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    rows = len(owners) or 4
+
+    def head(width: int) -> Lda:
+        half = rng.normal(size=(width, width))
+        return Lda(rng.normal(size=(rows, width)), half @ half.T, owners)
+
+    heads = {"h": head(WIDTH), "z": head(EMBEDDING), "log_covariance": head(LOGS)}
+    data = encoded(rng.normal(size=(7, WIDTH)))
+    found = Experts(heads).scores(data)
+    for row, (name, lda) in zip(found, heads.items(), strict=True):
+        np.testing.assert_allclose(row, lda.scores(getattr(data, name)), rtol=1e-12)
+    np.testing.assert_allclose(heads["h"].nearest(data.h), heads["h"].distances(data.h).min(axis=1), rtol=1e-9)
+
+
+def test_experts_on_other_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not distinguish the same classes"):
+        Experts({"h": Lda(np.zeros((2, 3)), np.eye(3)), "z": Lda(np.zeros((3, 3)), np.eye(3))})
 
 
 def test_a_profile_with_an_action_that_is_not_in_the_bundle_is_refused() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from myosem_edge.actions.catalogue import Catalogue, load_catalogue
+from myosem_edge.actions.catalogue import OWN, Catalogue, load_catalogue
 from myosem_edge.errors import InputError
 from myosem_edge.learn.corpus.sessions import NO_ACTION, Clip, Session
 from myosem_edge.learn.datasets import data_set
@@ -90,6 +90,13 @@ FAMILIES = {
         train_repetitions=(1, 3, 4, 6),
     ),
     "amputees": Family(("ninapro_db2", "ninapro_db3"), ("dataset",)),
+    "own": Family(
+        (OWN,),
+        ("people", "user", "repetition", "days"),
+        user_datasets=(OWN,),
+        user_folds=FOLDS,
+        train_repetitions=tuple(range(TRAIN_REPETITIONS + 1)),
+    ),
     "emg2pose": Family(("emg2pose",), ("user", "class", "action", "random"), official=True),
 }
 DATASETS = {name: family.datasets for name, family in FAMILIES.items()}

@@ -17,6 +17,7 @@ from myosem_edge.learn.datasets import (
     ninapro_db5,
     ninapro_db6,
     ninapro_db7,
+    own,
     unibo_inail4,
 )
 from myosem_edge.learn.datasets.recording import DataSet, Recording
@@ -28,6 +29,7 @@ DATASETS: dict[str, DataSet] = {
     for loader in (
         *(myo_readings8, myo_kanoga22, myo_cotelallard7, unibo_inail4, flexemg64),
         *(ninapro_db1, ninapro_db2, ninapro_db3, ninapro_db5, ninapro_db6, ninapro_db7, emg2pose),
+        own,
     )
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from myosem_edge import __version__
-from myosem_edge.actions.catalogue import Catalogue
+from myosem_edge.actions.catalogue import OWN, Catalogue
 from myosem_edge.actions.table import DescriptionTable
 from myosem_edge.files import write_atomic
 from myosem_edge.learn.corpus.sessions import Session
@@ -36,12 +36,13 @@ def train_split(
     table: DescriptionTable,
     *,
     folder: Path,
+    start: Trained | None = None,
     device: str = "cpu",
     compiled: bool = False,
     progress: Progress = lambda step, numbers: None,
 ) -> Trained:
-    """Train on a split, or go on where an interrupted run in `folder` stopped; the checkpoint is written there, of
-    several processes by the first.
+    """Train on a split, from `start` if there is one, or go on where an interrupted run in `folder` stopped; the
+    checkpoint is written there, of several processes by the first.
 
     Raises:
         InputError: nobody to train on, or `folder` holds another run.
@@ -52,9 +53,10 @@ def train_split(
         training,
         catalogue,
         without(table, held_texts(split, sessions, training, catalogue)),
-        family="shipped" if split.family == "shipped" else "research",
+        family=split.family if split.family in ("shipped", OWN) else "research",
         provenance=split.provenance(training),
         run_folder=folder,
+        start=start,
         device=device,
         compiled=compiled,
         progress=progress,

@@ -30,9 +30,11 @@ from myosem_edge.learn.teacher.batches import AugmentConfig, Sampler
 from myosem_edge.learn.teacher.checkpoint import Trained, read_tensors
 from myosem_edge.learn.teacher.config import require_between
 from myosem_edge.learn.teacher.hidden import hide_actions
+from myosem_edge.learn.teacher.initial import begin_from, digest
 from myosem_edge.learn.teacher.loss import EpisodicRidge, contrastive_loss
 from myosem_edge.learn.teacher.model import DescriptionProjection, Encoder, ModelConfig, require_ring, spoken
 from myosem_edge.learn.teacher.pretrain import pretrain
+from myosem_edge.signal.montage import ring_order
 
 JUDGED_FRAMES = 12  # at the end of a segment; the others only warm the filters up
 RANGES = {
@@ -106,6 +108,23 @@ def align_to(sessions: Sequence[Session], templates: Mapping[str, np.ndarray], c
         session.shift = best_shift(session_map(session), rows, rings=session.montage.turning_rings)[0]
 
 
+def align_like(sessions: Sequence[Session], start: Trained, catalogue: Catalogue) -> dict[str, np.ndarray]:
+    """Rotate every session to the rings of the model that is gone on from, as far as it has rings of this size;
+    returns the templates by action id.
+    """
+    montage = sessions[0].montage
+    known = {action: row for action, row in start.ring_templates.items() if len(row) == montage.channels}
+    if not known or not montage.turning_rings:
+        return align_sessions(sessions, catalogue)
+    align_to(sessions, known, catalogue)
+    maps: dict[str, list[np.ndarray]] = {}
+    for session in sessions:
+        order = ring_order(montage.channels, session.shift, False, montage.turning_rings)
+        for action, row in session_map(session).items():
+            maps.setdefault(catalogue.ids[action], []).append(row[order])
+    return known | {action: np.mean(rows, axis=0).astype(np.float32) for action, rows in maps.items()}
+
+
 def session_map(
     session: Session, keep: Callable[[int, int], bool] = lambda action, repetition: True
 ) -> dict[int, np.ndarray]:
@@ -128,11 +147,13 @@ def train(
     family: str,
     provenance: dict[str, Any],
     run_folder: Path | None = None,
+    start: Trained | None = None,
     device: str = "cpu",
     compiled: bool = False,
     progress: Progress = lambda step, numbers: None,
 ) -> Trained:
-    """Train on sessions (their rings are aligned here). With `run_folder` the run can be interrupted and resumed.
+    """Train on sessions (their rings are aligned here), from the weights of `start` where they fit. With `run_folder`
+    the run can be interrupted and resumed.
 
     Inside `parallel.joined` the episodes of a step are divided over the processes, all of which return the same model;
     the first one alone writes and calls `progress`.
@@ -151,14 +172,16 @@ def train(
         sessions = hide_actions(sessions, config.hidden_actions, catalogue)
     require_trainable(sessions, config.model.channels, config.model.frame_samples, len(catalogue))
     require_ring(config.model, sessions[0].montage)
-    templates = align_sessions(sessions, catalogue)
+    templates = align_sessions(sessions, catalogue) if start is None else align_like(sessions, start, catalogue)
     torch.manual_seed(config.seed)
     raw = torch.from_numpy(table.vectors)
     seen = sorted({int(a) for session in sessions for clip in session.clips for a in np.unique(clip.action) if a >= 0})
-    text_mean = raw[seen].mean(dim=0)
+    text_mean = raw[seen].mean(dim=0) if start is None else start.text_mean
     centred = (raw - text_mean).to(device)
-    encoder = Encoder(config.model).to(device)
-    projection = DescriptionProjection(raw - text_mean, config.model.embedding, config.model.text_whitening).to(device)
+    encoder = Encoder(config.model)
+    projection = DescriptionProjection(raw - text_mean, config.model.embedding, config.model.text_whitening)
+    fresh = [] if start is None else begin_from(encoder, projection, start)
+    encoder, projection = encoder.to(device), projection.to(device)
     ridge, log_scale = EpisodicRidge().to(device), nn.Parameter(torch.tensor(2.5, device=device))
     groups = [
         {"params": [*encoder.parameters(), *ridge.parameters(), log_scale], "rate": 1.0},
@@ -177,6 +200,7 @@ def train(
         "catalogue texts": catalogue.texts_sha256,
         "description table": hashlib.sha256(table.to_bytes()).hexdigest(),
         **config.to_dict(),
+        **({} if start is None else {"start": digest(start)}),
     }
     if run_folder is not None and (run_folder / "resume.safetensors").exists():
         first, history = _resume(run_folder / "resume.safetensors", identity, parts, optimiser)
@@ -225,6 +249,8 @@ def train(
         "actions": [catalogue.ids[k] for k in seen],
         "history": history[:: max(1, len(history) // 100)],
     }
+    if start is not None:
+        provenance["start"] = {"family": start.family, "people": start.provenance.get("people"), "begun_anew": fresh}
     return Trained(encoder.cpu(), projection.cpu(), text_mean, templates, family, provenance)
 
 
