@@ -101,6 +101,8 @@ def run(
     if profile is not None and no_profile:
         raise click.UsageError("--profile and --no-profile contradict each other")
     from myosem_edge.firmware_bridge.hands.base import Neutral
+    from myosem_edge.runtime.baseline import baseline_of
+    from myosem_edge.runtime.health import SampleHealth
     from myosem_edge.runtime.loop import Loop
 
     chosen = _choose(bundle_path, front_end_name, hand_name, profile, grips_path, backend, board_name)
@@ -119,6 +121,7 @@ def run(
         Neutral(neutral),
         chosen.names,
         log_inputs=log is not None,
+        health=SampleHealth(chosen.front_end.info, baseline_of(chosen.enrolment) if chosen.enrolment else None),
     )
     front_end_link, hand_link = _links(chosen, port, hand_port, allow_dev_key)
     try:
