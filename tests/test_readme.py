@@ -236,8 +236,16 @@ def test_the_facts_of_hands_and_front_ends_on_the_page_are_those_of_the_drivers(
     ]
     assert sorted(table_rows("docs/limits.md", "## What a hand adds")) == sorted(hands)
     front_ends = [
-        [info.name, str(info.channels), f"{info.rate_hz:g} Hz", info.unit, info.loss_visible_by]
-        for info in (front_end.info for front_end in FRONT_ENDS.values())
+        [
+            info.name,
+            *(
+                "as told" if name in options and options[name].required else value
+                for name, value in (("channels", str(info.channels)), ("rate_hz", f"{info.rate_hz:g} Hz"))
+            ),
+            info.unit,
+            info.loss_visible_by,
+        ]
+        for info, options in ((driver.info, options_of(driver)) for driver in FRONT_ENDS.values())
     ]
     assert sorted(table_rows("docs/limits.md", "## What a front end gives")) == sorted(front_ends)
 

@@ -11,6 +11,7 @@ from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.bitalino import BitalinoEmulator
 from myosem_edge.firmware_bridge.emulators.brunel import BrunelEmulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
+from myosem_edge.firmware_bridge.emulators.csv import CsvEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.dynamixel import DynamixelEmulator
 from myosem_edge.firmware_bridge.emulators.inspire import InspireEmulator
@@ -25,6 +26,7 @@ from myosem_edge.firmware_bridge.emulators.two_channel import TwoChannelEmulator
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "bitalino": BitalinoEmulator,
     "chords": ChordsEmulator,
+    "csv": CsvEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
     "myo": MyoEmulator,

@@ -8,6 +8,7 @@ from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
 from myosem_edge.firmware_bridge.frontends.bitalino import Bitalino
 from myosem_edge.firmware_bridge.frontends.chords import Chords
+from myosem_edge.firmware_bridge.frontends.csv import Csv
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
@@ -17,6 +18,7 @@ from myosem_edge.firmware_bridge.frontends.spikershield import SpikerShield
 DRIVERS: tuple[type[FrontEnd], ...] = (
     Bitalino,
     Chords,
+    Csv,
     Cyton,
     CytonDaisy,
     Myo,

@@ -13,6 +13,7 @@ from myosem_edge.calibration.collecting import Collecting
 from myosem_edge.calibration.collection import FOLDER, add_session, require_addable
 from myosem_edge.calibration.profile import LEFT, RIGHT, montage_of
 from myosem_edge.calibration.session import CUES, Cue, Plan
+from myosem_edge.cli._types import front_end_option
 from myosem_edge.cli.calibrate import JsonScreen, LiveScreen, Screen, run_session
 from myosem_edge.clock import MonotonicClock
 from myosem_edge.errors import DeviceError, InputError
@@ -27,7 +28,7 @@ INTERRUPTED = 130
 
 @click.command()
 @click.option("--port", required=True, help="The serial port of the front end.")
-@click.option("--front-end", default="myo", show_default=True, help="What is on that port.")
+@front_end_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -55,7 +56,7 @@ INTERRUPTED = 130
 @click.option("--dry-run", is_flag=True, help="Check port and folder, show the plan, prompt nobody.")
 def collect(
     port: str,
-    front_end: str,
+    front_end_name: str,
     out: Path,
     person: str,
     consent: str | None,
@@ -82,7 +83,7 @@ def collect(
         raise InputError(f"'{unknown[0]}' is not in the catalogue", todo="See: myosem-edge actions list")
     plan = Plan(wanted, repetitions, hold_s, prepare_s, relax_s, cue)
     names = {action: catalogue[action].name for action in plan.actions}
-    device = make_front_end(front_end)
+    device = make_front_end(front_end_name)
     folder, montage = out / FOLDER, montage_of(device.info)
     consent = require_addable(folder, person, montage, consent)
     screen = JsonScreen() if as_json else LiveScreen() if sys.stdout.isatty() else Screen()

@@ -114,8 +114,10 @@ def _front_end_command(text: str) -> click.Command:
     """
     name, told, _ = text.partition(":")
     info = make_front_end(text).info if told else FRONT_ENDS[name].info
+    open_ended = not told and any(option.required for option in options_of(FRONT_ENDS[name]).values())
+    kind = "channels and rate as told" if open_ended else f"{info.channels} channels at {info.rate_hz:g} Hz"
 
-    @click.command(text, help=f"{info.name}, playing a recording: {info.channels} channels at {info.rate_hz:g} Hz.")
+    @click.command(text, help=f"{info.name}, playing a recording: {kind}.")
     @click.option(
         "--recording",
         type=click.Path(path_type=Path),

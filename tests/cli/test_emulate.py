@@ -20,7 +20,8 @@ from myosem_edge.cli.emulate import emulate
 from myosem_edge.cli.main import main
 from myosem_edge.errors import MyosemError
 from myosem_edge.firmware_bridge.emulators import EMULATED_FRONT_ENDS
-from myosem_edge.firmware_bridge.frontends import FRONT_ENDS
+from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, make_front_end
+from myosem_edge.firmware_bridge.port import SerialPort
 
 HOPELESS_S = 30.0
 
@@ -49,24 +50,68 @@ def test_every_front_end_can_be_emulated() -> None:
     assert set(FRONT_ENDS) <= set(emulate.commands)
 
 
+TOLD = {"csv": "csv:channels=4,rate_hz=500,bits=10"}  # those that have to be told
+
+
 @pytest.mark.parametrize("name", sorted(FRONT_ENDS))
 def test_a_recording_of_other_channels_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     np.save(tmp_path / "odd.npy", np.ones((50, 77)))
     with pytest.raises(MyosemError, match="wrong number of channels"):
         CliRunner().invoke(
-            main, ["emulate", name, "--recording", str(tmp_path / "odd.npy")], standalone_mode=False,
+            main, ["emulate", TOLD.get(name, name), "--recording", str(tmp_path / "odd.npy")], standalone_mode=False,
             catch_exceptions=False,
         )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("device", "said"), [("myo:adress=1", "expected address=, mode="), ("cyton:channels=8", "expected no options")]
+    ("device", "said"),
+    [
+        ("myo:adress=1", "expected address=, mode="),
+        ("cyton:channels=8", "expected no options"),
+        ("csv", "has to be told more.*channels=, rate_hz="),
+        ("csv:channels=4,rate_hz=500", "bits has a wrong value.*one of bits= and largest="),
+    ],
 )
 def test_what_a_device_cannot_be_told_is_refused(device: str, said: str, recording: str) -> None:
     with pytest.raises(MyosemError, match=said):
         CliRunner().invoke(
             main, ["emulate", device, "--recording", recording], standalone_mode=False, catch_exceptions=False
         )
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "device",
+    [
+        "bitalino:channels=2,rate_hz=100",
+        "chords:board=UNO-R4,channels=2",
+        "csv:channels=2,rate_hz=200,bits=12,lsb_uv=2",
+        "spikershield:channels=2",
+    ],
+)
+def test_a_device_is_read_by_the_driver_that_was_told_the_same(device: str, tmp_path: Path) -> None:
+    """In whole steps of the coarsest of them, and in an order that occurs once."""
+    driver = make_front_end(device)
+    played = (np.random.default_rng(2).integers(-100, 100, (5000, 2)) * 2).astype(np.float32)
+    np.save(tmp_path / "emg.npy", played)
+    received: list[np.ndarray] = []
+    with playing(device, "--recording", str(tmp_path / "emg.npy")) as process:
+        assert process.stdout is not None
+        with SerialPort(process.stdout.readline().strip(), driver.info.baud) as port:
+            driver.start(time.monotonic())
+            hopeless_s = time.monotonic() + HOPELESS_S
+            while sum(map(len, received)) < 200:
+                assert time.monotonic() < hopeless_s, (driver.phase, driver.failure)
+                port.write_some(driver.to_send())
+                time.sleep(0.005)
+                received += [chunk.samples for chunk in driver.receive(port.read_available(), time.monotonic())]
+                driver.tick(time.monotonic())
+    assert driver.counters.lost_samples == 0
+    samples = np.concatenate(received)[:200]
+    step = 3.3e6 / 1024 / 1009 if driver.info.id == "bitalino" else 0.0
+    rows = np.flatnonzero((np.abs(played - samples[0]) <= step).all(axis=1))
+    assert any((np.abs(np.resize(np.roll(played, -row, axis=0), (200, 2)) - samples) <= step).all() for row in rows)
 
 
 def test_plugging_in_again_needs_a_name_that_stays(recording: str) -> None:

@@ -239,6 +239,13 @@ class TestDryRun:
         assert "not signed" not in run(*arguments).output
         assert json.loads(run(*arguments, "--json").output)["grips"] is None
 
+    def test_what_the_front_end_was_told_is_named(self, home: Path, ports: tuple[str, str]) -> None:
+        arguments = ("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run")
+        told = run(*arguments, "--front-end", "myo:mode=filtered")
+        assert "myo:mode=filtered -> " in told.output
+        shown = json.loads(run(*arguments, "--front-end", "myo:mode=filtered", "--json").output)
+        assert (shown["front_end"], shown["front_end_options"]) == ("myo", "mode=filtered")
+
     def test_json_is_one_document(self, home: Path, ports: tuple[str, str]) -> None:
         result = run("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run", "--json")
         shown = json.loads(result.output)
