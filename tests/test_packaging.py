@@ -144,6 +144,9 @@ class TestWheel:
             "export/cortex_m/Makefile",
             "export/cortex_m/LICENSE",
             "export/cortex_m/check/mps2.ld",
+            "firmware_bridge/firmware/Makefile",
+            "firmware_bridge/firmware/core/wire.c",
+            "firmware_bridge/firmware/hal/stm32f405.ld",
         ],
     )
     def test_what_a_program_looks_for_is_there_byte_for_byte(self, wheel: Path, name: str) -> None:

@@ -15,7 +15,7 @@ from myosem_edge.firmware_bridge import wire
 from myosem_edge.firmware_bridge.emulators.base import SampleSource
 from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.emulators.streaming import StreamingEmulator
-from myosem_edge.firmware_bridge.frontends.myosem_wire import DEFAULT
+from myosem_edge.firmware_bridge.frontends.myosem_wire import DEFAULT, MyosemWire
 
 GAINS = (1, 2, 4, 6, 8, 12, 24)  # of an ADS1299
 INFO_S = 1.0
@@ -23,20 +23,20 @@ FRAME_S = 0.010
 
 
 class MyosemWireEmulator(StreamingEmulator):
-    """Plays `source` in microvolts, as many channels as it has.
+    """Plays `source` in microvolts, as many channels as it has, in the layout that `driver` expects.
 
-    `off_p` and `off_n` are electrodes that are off; `ring` says that they are one.
+    `off_p` and `off_n` are electrodes that are off.
     """
 
-    def __init__(self, source: SampleSource, *, ring: bool = False, faults: Faults | None = None) -> None:
+    def __init__(self, source: SampleSource, *, driver: MyosemWire | None = None, faults: Faults | None = None) -> None:
         self.channels = source.channels
-        self.samples_per_frame = max(1, min(16, round(source.rate_hz * FRAME_S)))
+        self.samples_per_frame = max(1, min(16, int(source.rate_hz * FRAME_S)))
         self.setting = replace(
             DEFAULT,
             rate_hz=source.rate_hz,
             gains=(24.0,) * source.channels,
             samples_per_frame=self.samples_per_frame,
-            ring=ring,
+            ring=driver is not None and driver.info.layout == "ring",
             name="emulated",
             version="1",
             hardware="none",
@@ -115,6 +115,7 @@ class MyosemWireEmulator(StreamingEmulator):
             return wire.Result.IMPOSSIBLE
         elif order == wire.Order.SET_MODE:
             self._end()
+            self.configure(gains=(24.0,) * self.channels, drive_on=False, sense_p=0, sense_n=0)
         return wire.Result.DONE
 
     def _set_gain(self, channel: int, thousandths: int) -> wire.Result:

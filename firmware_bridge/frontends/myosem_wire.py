@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from myosem_edge.firmware_bridge import wire
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo, Phase
 from myosem_edge.firmware_bridge.frontends.clockwatch import ClockWatch
+from myosem_edge.firmware_bridge.frontends.options import require_option
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
 
 DEFAULT = wire.Info(0, 1000.0, 4_500_000, (24.0,) * 8, samples_per_frame=10)  # an ADS1299 as it is usually set
@@ -22,6 +24,7 @@ ANSWER_S = 1.0
 QUESTIONS = 3  # how often an info frame is asked for that does not come with its acknowledge
 MOST_HELD = 512  # frames without their info; at 100 a second a device has stalled long before
 HALF = wire.WRAP // 2
+MOST_HZ = 16_000.0  # of an ADS1299; the sequence wraps after 4 s then, longer than a stall takes to be seen
 
 SILENT = "the port is silent: plug the device in again, and check that this is its port"
 FOREIGN = "bytes arrive but no frame of the wire protocol: choose another port, or set the device to that protocol"
@@ -34,7 +37,14 @@ STUCK = "the sequence of every frame is the same: the device's firmware does not
 
 
 class MyosemWire(StreamingFrontEnd):
-    """One device. It is not told how to measure: what it is set to is what arrives."""
+    """One device. It is not told how to measure: what it is set to is what arrives.
+
+    `channels`, `rate_hz` and `layout` are what it is expected to say, for whoever has to know before it has spoken;
+    when it says something else, `info` does too.
+
+    Raises:
+        InputError: no device can be so.
+    """
 
     clock_tolerance_samples = 250.0  # a quarter of a second in two: a converter that stands still
     silent, foreign = SILENT, FOREIGN
@@ -50,6 +60,21 @@ class MyosemWire(StreamingFrontEnd):
         prefiltered="nothing but the converter's own low-pass at a quarter of the rate",
         loss_visible_by="a counter of 65536 samples, and one of those that the device left out",
     )
+
+    def __init__(
+        self,
+        *,
+        channels: int = DEFAULT.channels,
+        rate_hz: float = DEFAULT.rate_hz,
+        layout: Literal["sites", "ring"] = "sites",
+        baud: int = 460800,
+    ) -> None:
+        name = self.info.id
+        require_option(1 <= channels <= wire.MOST_CHANNELS, name, "channels", channels, f"1 to {wire.MOST_CHANNELS}")
+        require_option(1 <= rate_hz <= MOST_HZ, name, "rate_hz", rate_hz, f"1 to {MOST_HZ:g}")
+        require_option(1200 <= baud <= 4_000_000, name, "baud", baud, "1200 to 4000000")
+        self.info = replace(self.info, channels=channels, rate_hz=rate_hz, layout=layout, baud=baud)
+        super().__init__()
 
     def _new_reader(self) -> Reader:
         self._frames = _Frames()

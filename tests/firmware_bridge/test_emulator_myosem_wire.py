@@ -88,7 +88,7 @@ def test_gain_and_lead_off_change_the_epoch_and_say_so_before_the_acknowledge() 
     ],
 )
 def test_commands_are_answered(command: wire.Command, result: wire.Result) -> None:
-    assert Host().say(command) == [wire.Acknowledge(9, command.order, result)]
+    assert Host().say(command)[-1] == wire.Acknowledge(9, command.order, result)
 
 
 def test_another_version_is_answered_in_our_own() -> None:

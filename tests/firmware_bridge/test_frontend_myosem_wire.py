@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge import wire
 from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
@@ -61,19 +63,22 @@ class TestElevenChannels(TestMyosemWire):
     _recorded = None  # not that of the eight
 
     def make(self) -> MyosemWire:
-        driver = MyosemWire()
-        driver.info = replace(driver.info, channels=11, rate_hz=300.0, layout="ring")
-        return driver
+        return MyosemWire(channels=11, rate_hz=300.0, layout="ring")
 
     def make_emulator(self, source: ArraySource) -> MyosemWireEmulator:
-        return MyosemWireEmulator(source, ring=True)
+        return MyosemWireEmulator(source, driver=self.make())
 
 
 def table(
-    *, channels: int = 8, rate_hz: float = 1000.0, faults: Faults | None = None, ring: bool = False
+    *,
+    channels: int = 8,
+    rate_hz: float = 1000.0,
+    faults: Faults | None = None,
+    layout: Literal["sites", "ring"] = "sites",
 ) -> tuple[Bench, MyosemWire, MyosemWireEmulator]:
     emg = np.random.default_rng(1).normal(0.0, 100.0, (20_000, channels)).astype(np.float32)
-    driver, device = MyosemWire(), MyosemWireEmulator(ArraySource(emg, rate_hz), ring=ring, faults=faults)
+    told = MyosemWire(layout=layout)
+    driver, device = MyosemWire(), MyosemWireEmulator(ArraySource(emg, rate_hz), driver=told, faults=faults)
     return Bench(driver, device), driver, device
 
 
@@ -100,6 +105,22 @@ class Hand:
         return self.driver.receive(b"".join(sent), self.now_s)
 
 
+@pytest.mark.parametrize("option", [{"channels": 0}, {"channels": 33}, {"rate_hz": 0.5}, {"rate_hz": 2e4}, {"baud": 9}])
+def test_what_no_device_can_be_is_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(option))} has a wrong value"):
+        MyosemWire(**option)
+
+
+def test_what_is_expected_is_there_before_the_device_has_spoken_and_gives_way() -> None:
+    driver = MyosemWire(channels=4, rate_hz=500.0, layout="ring", baud=921600)
+    assert (driver.info.channels, driver.info.rate_hz, driver.info.layout) == (4, 500.0, "ring")
+    bench, _, device = table()
+    bench = Bench(driver, device)
+    bench.start()
+    assert (driver.info.channels, driver.info.rate_hz, driver.info.layout) == (8, 1000.0, "sites")
+    assert driver.info.baud == 921600
+
+
 def test_the_device_is_asked_what_it_is_and_then_started() -> None:
     bench, driver, device = table()
     bench.start()
@@ -112,7 +133,7 @@ def test_the_device_is_asked_what_it_is_and_then_started() -> None:
 
 
 def test_channels_rate_layout_and_scale_are_the_device_s() -> None:
-    bench, driver, device = table(channels=4, rate_hz=500.0, ring=True)
+    bench, driver, device = table(channels=4, rate_hz=500.0, layout="ring")
     device.configure(gains=(1.0, 2.0, 4.0, 24.0))
     bench.start()
     chunks = bench.run(2.0)
