@@ -19,7 +19,7 @@ help:
 	@echo 'make test-full  the same, and what needs packages of the system or takes some minutes more'
 	@echo 'make test-long  soak, full fuzz, mutants: hours'
 	@echo 'make lint       style and types alone'
-	@echo 'make docs       make docs/cli.md anew'
+	@echo 'make docs       make docs/cli.md and docs/safety-tests.md anew'
 	@echo 'make clean      remove the environment and everything that was made; the working tree stays'
 
 demo: $(VENV)/.stamp-demo
@@ -46,6 +46,7 @@ lint: $(VENV)/.stamp-test
 
 docs: $(VENV)/.stamp-demo
 	$(RUN) myosem_edge.cli.reference --write
+	$(RUN) tests.safety_table --write
 
 # The closing lines name what was skipped: a green run that skipped something has not tested it.
 test: $(VENV)/.stamp-test

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait 
     from myosem_edge.firmware_bridge.frontends.base import FrontEnd
     from myosem_edge.firmware_bridge.hands.base import Hand, HandLimits
     from myosem_edge.firmware_bridge.port import SerialPort
+    from myosem_edge.runtime.buttons import Buttons
     from myosem_edge.runtime.gate import Limits
     from myosem_edge.runtime.grips import GripMap
     from myosem_edge.runtime.links import Link
@@ -72,6 +73,11 @@ class Chosen:
 @click.option("--seconds", type=FiniteRange(0, min_open=True), metavar="N", help="End by itself after so long.")
 @click.option("--log", type=_FILE, metavar="FILE", help="Keep a log; it holds everything the gate was told, no EMG.")
 @click.option("--keys-from-stdin", is_flag=True, help="Take keys from a pipe on standard input, too.")
+@click.option(
+    "--gpio",
+    metavar="CHIP:stop=LINE,...",
+    help="Buttons: stop, open, arm on lines of a GPIO chip, each to ground (/dev/gpiochip0:stop=17,open=27,arm=22).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 @click.option("--allow-dev-key", is_flag=True, help="Let a bundle with a development signature move a real hand.")
 @click.option("--dry-run", is_flag=True, help="Check everything, open both ports, say what would happen; send nothing.")
@@ -93,29 +99,32 @@ def run(
     seconds: float | None,
     log: Path | None,
     keys_from_stdin: bool,
+    gpio: str | None,
     as_json: bool,
     allow_dev_key: bool,
     dry_run: bool,
 ) -> None:
     """Decode EMG and drive the hand, once you have armed it.
 
-    The hand stays still until you press a. Space or s stops it, o opens it, q ends. Ctrl-C ends too; the hand gets its
-    neutral first.
+    The hand stays still until you press a, or the arm button. Space or s stops it, o opens it, q ends. Ctrl-C ends too;
+    the hand gets its neutral first.
     """
     if profile is not None and no_profile:
         raise click.UsageError("--profile and --no-profile contradict each other")
     from myosem_edge.firmware_bridge.hands.base import Neutral
     from myosem_edge.runtime.baseline import baseline_of
+    from myosem_edge.runtime.buttons import button_spec, open_buttons
     from myosem_edge.runtime.co_contraction import CoContraction
     from myosem_edge.runtime.health import SampleHealth
     from myosem_edge.runtime.loop import Loop
 
+    wanted = None if gpio is None else button_spec(gpio)
     chosen = _choose(bundle_path, front_end_name, hand_name, profile, grips_path, backend, board_name)
     limits = tightened(chosen.limits, max_speed, max_force)
     require_emulated(chosen.bundle, hand_port, allow_dev_key)
     if foreign := chosen.facts["foreign_front_end"]:
         click.echo(plain(f"warning: {foreign}"), err=True)
-    chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force)
+    chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force, gpio=gpio)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
     baseline = baseline_of(chosen.enrolment) if chosen.enrolment else None
     tension = CoContraction(chosen.front_end.info.rate_hz, baseline) if co_contraction else None
@@ -138,14 +147,18 @@ def run(
         co_contraction=tension,
     )
     front_end_link, hand_link = _links(chosen, port, hand_port, allow_dev_key)
+    buttons = None
     try:
         front_end_link.open()
         hand_link.open()
+        buttons = None if wanted is None else open_buttons(wanted)
         if dry_run:
             _tell_plan(chosen, as_json)
         else:
-            _drive(chosen, loop, front_end_link, hand_link, seconds, log, keys_from_stdin, as_json)
+            _drive(chosen, loop, front_end_link, hand_link, buttons, seconds, log, keys_from_stdin, as_json)
     finally:
+        if buttons is not None:
+            buttons.close()
         for link in (hand_link, front_end_link):
             link.close()
 
@@ -305,6 +318,7 @@ def _drive(
     loop: Loop,
     front_end: Link,
     hand: Link,
+    buttons: Buttons | None,
     seconds: float | None,
     log: Path | None,
     keys_from_stdin: bool,
@@ -328,7 +342,7 @@ def _drive(
     telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log)
     telemetry.send([{"event": START, "time_s": clock.now_s(), **chosen.facts, "gate": loop.steps.rules.to_dict()}])
     with Signals() as signals, WearerInput(STDIN, from_pipe=keys_from_stdin) as wearer:
-        runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard)
+        runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard, buttons=buttons)
         try:
             ended = runner.run(seconds, signals)
         except MyosemError:
@@ -375,7 +389,7 @@ def _start_text(facts: dict[str, Any]) -> str:
         f"{facts['bundle']}, sha256 {facts['bundle_sha256'][:16]}, signed by {facts['key']}{development}",
         f"{front_end} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}",
         f"{who}; neutral is {facts['neutral']}, {most}",
-        "not armed: the hand moves only after you press a",
+        f"not armed: the hand moves only after you press a{' or the arm button' if facts['gpio'] else ''}",
     ]
     if facts["grips"]:
         lines.insert(1, f"grips from {facts['grips']} (not signed)")

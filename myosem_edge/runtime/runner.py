@@ -16,6 +16,7 @@ from typing import Protocol
 
 from myosem_edge.clock import Clock
 from myosem_edge.errors import DeviceError, MyosemError, RefusedError
+from myosem_edge.runtime.buttons import CHIP, Buttons, together
 from myosem_edge.runtime.health import Spread
 from myosem_edge.runtime.links import Link
 from myosem_edge.runtime.loop import FRONT_END, HAND, TICK_S, Beats, Loop, Out
@@ -84,9 +85,11 @@ class Runner:
     start_guard: Callable[[int], RunningGuard]
     # Not epoll: that goes on reporting a closed port for as long as the guard holds its own descriptor of it.
     selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
+    buttons: Buttons | None = None
     processing: Spread = field(default_factory=Spread)  # last sample byte read -> command byte written
     summary: Event = field(default_factory=dict)
     _guard: RunningGuard | None = None
+    _no_buttons: DeviceError | None = None  # why there are none any more
     _watched: dict[str, int] = field(default_factory=dict)
 
     def run(self, seconds: float | None = None, signals: Signals | None = None) -> str:
@@ -104,6 +107,8 @@ class Runner:
             self._watch(HAND, self.hand.port.fileno())
             if self.wearer.listening:
                 self._watch("wearer", self.wearer.fileno())
+            if self.buttons is not None:
+                self._watch(CHIP, self.buttons.fileno())
             now_s = self.clock.now_s()
             self._carry_out(self.loop.start(now_s), now_s)
             self.notifier.ready()
@@ -126,6 +131,8 @@ class Runner:
             pressed = Pressed()
             with self._step("keys"):
                 pressed = self._pressed(ready, now_s)
+            with self._step("buttons"):
+                pressed = self._with_buttons(pressed, ready, now_s)
             out = self.loop.cycle(now_s, front_bytes, hand_bytes, pressed.wearer)
             due_s = now_s + TICK_S
             self._carry_out(out, now_s)
@@ -133,6 +140,8 @@ class Runner:
                 self.notifier.feed(now_s)
             if out.end is not None:
                 raise out.end
+            if self._no_buttons is not None:  # this cycle has sent the neutral and told why
+                raise self._no_buttons
             if pressed.quit:
                 return QUIT
             if until_s is not None and now_s >= until_s:
@@ -150,6 +159,19 @@ class Runner:
             if not self.wearer.listening:
                 self._forget("wearer")
         return self.wearer.keys.take(now_s)
+
+    def _with_buttons(self, pressed: Pressed, ready: set[int], now_s: float) -> Pressed:
+        """With no button to stop it the hand is not driven: the loss is a fault in this very cycle, and the end."""
+        if self.buttons is None:
+            return pressed
+        try:
+            return Pressed(together(pressed.wearer, self.buttons.take(self.buttons.fileno() in ready)), pressed.quit)
+        except DeviceError as error:
+            self._no_buttons = error
+            self._forget(CHIP)
+            self.buttons.close()
+            self.loop.unplugged(CHIP, str(error), now_s)
+            return pressed
 
     def _read(self, link: Link) -> bytes:
         try:
@@ -219,6 +241,8 @@ class Runner:
             elif self._guard is not None:
                 self._guard.__exit__(DeviceError, None, None)  # no good-bye: it has work to do
             self.wearer.close()
+            if self.buttons is not None:
+                self.buttons.close()
             for link in (self.hand, self.front_end):
                 link.close()
             self.selector.close()

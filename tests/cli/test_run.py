@@ -204,6 +204,24 @@ class TestRefusals:
         self.check(result, 8, "no log", "--log", str(path))
         assert path.read_bytes() == before
 
+    @pytest.mark.parametrize(
+        ("text", "exit_code", "words"),
+        [
+            ("/dev/gpiochip0:arm=1", 3, ("--gpio", "without a stop")),
+            ("/dev/gpiochip0", 3, ("--gpio", "stop=LINE")),
+            ("/dev/no-such-chip:stop=1", 6, ("/dev/no-such-chip", "gpiodetect")),
+        ],
+    )
+    def test_buttons_that_cannot_be_had(
+        self, home: Path, ports: tuple[str, str], text: str, exit_code: int, words: tuple[str, ...]
+    ) -> None:
+        if exit_code == 6:
+            pytest.importorskip("gpiod", reason="the [gpio] extra is not installed")
+        path = bundle(home)
+        for more in ((), ("--dry-run",)):
+            result = run("--bundle", path, "--port", ports[0], "--hand-port", ports[1], "--gpio", text, *more)
+            self.check(result, exit_code, *words)
+
     def test_ports_that_do_not_exist(self, home: Path, ports: tuple[str, str]) -> None:
         path = bundle(home)
         self.check(run("--bundle", path, "--port", "/dev/nothing", "--hand-port", ports[1]), 6, "/dev/nothing")

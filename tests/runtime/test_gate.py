@@ -893,3 +893,61 @@ class TestSR20Module:
         ]
         text = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
         assert [line for line in text.splitlines() if line.startswith("| `")] == rows
+
+
+class TestEdges:
+    """Each of these failed for a changed gate that all other tests took for the true one."""
+
+    @pytest.mark.sr("SR-16")
+    def test_as_many_votes_as_decisions_are_no_contradiction_and_messages_name_the_cure(self) -> None:
+        assert Limits(release_votes=2, release_window=2).release_votes == 2
+        with pytest.raises(ValueError, match=r"^limit votes: more votes are wanted than decisions are looked at$"):
+            Limits(close_votes=5)
+        with pytest.raises(ValueError, match="max_speed, max_force, "):
+            LIMITS.tightened(most=1)
+
+    @pytest.mark.sr("SR-07")
+    def test_votes_for_opening_add_up(self) -> None:
+        bench = Bench(Limits(release_votes=2, release_window=2)).armed()
+        assert [bench.decide(OPENING).kind for _ in range(2)] == ["neutral", "open"]
+
+    @pytest.mark.sr("SR-15")
+    def test_a_jump_of_the_clock_hides_no_fault_and_renews_no_decision(self) -> None:
+        for jump in ({"now_s": math.nan}, {"after_s": 9.0}):
+            bench = Bench().holding()
+            bench.step(fault="x")
+            bench.step(**jump)
+            assert status(bench.state) == ("fault", Reason.FAULT)
+            bench = Bench().holding()
+            bench.step(fault="x", **jump)
+            assert bench.reasons[0] is Reason.FAULT
+        assert (bench.state.decision_index, bench.state.decided_s) == (bench.index, 0.0)
+
+    @pytest.mark.sr("SR-02")
+    def test_exactly_at_a_limit_is_within_it(self) -> None:
+        bench = Bench(LIMITS.tightened(stale_s=0.125)).armed()
+        bench.step(0.125)
+        assert Reason.LOOP_LATE not in bench.reasons
+        bench = Bench().armed()
+        bench.step(sample_age_s=-LIMITS.stale_s)
+        assert Reason.BAD_NUMBER not in bench.reasons
+        bench = Bench(LIMITS.tightened(decision_stale_s=0.125)).holding()
+        assert bench.step(0.125).kind == "grip"
+
+    @pytest.mark.sr("SR-08")
+    def test_another_grip_leaves_as_soon_as_the_rest_was_long_enough(self) -> None:
+        bench = Bench(LIMITS.tightened(dwell_s=0.5)).holding()
+        kinds = [bench.decide(grip("pinch")).kind for _ in range(17)]
+        assert kinds == ["neutral"] * 16 + ["grip"]
+
+    @pytest.mark.sr("SR-09")
+    def test_a_grip_right_after_an_open_starts_from_rest(self) -> None:
+        bench = Bench(Limits(close_votes=1, close_window=1, release_window=1)).armed()
+        assert bench.decide(OPENING) == OPEN
+        assert bench.decide(grip(speed=0.5)) == NEUTRAL and bench.reasons == (Reason.SPEED_STEP,)
+
+    @pytest.mark.sr("SR-09")
+    def test_neutral_takes_no_room_from_commands(self) -> None:
+        bench = Bench(LIMITS.tightened(max_commands_per_s=8)).holding()
+        assert bench.decide(REJECTED) == NEUTRAL
+        assert bench.decide(grip()).kind == "grip"
