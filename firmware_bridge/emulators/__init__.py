@@ -9,6 +9,7 @@ from functools import partial
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
+from myosem_edge.firmware_bridge.emulators.freeeeg32 import FreeEeg32Emulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
 
@@ -16,6 +17,7 @@ EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "chords": ChordsEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
+    "freeeeg32": FreeEeg32Emulator,
     "myo": MyoEmulator,
     "myosem_wire": MyosemWireEmulator,
 }

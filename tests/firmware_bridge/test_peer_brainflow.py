@@ -19,7 +19,7 @@ from myosem_edge.firmware_bridge.frontends import FRONT_ENDS
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(90)]
 
-BOARDS = {"cyton": 0, "cyton_daisy": 2}
+BOARDS = {"cyton": 0, "cyton_daisy": 2, "freeeeg32": 17}
 SAMPLES = 300
 HOPELESS_S = 30.0
 
