@@ -10,6 +10,7 @@ from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.freeeeg32 import FreeEeg32Emulator
+from myosem_edge.firmware_bridge.emulators.hackeeg import HackEegEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
 
@@ -18,6 +19,7 @@ EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
     "freeeeg32": FreeEeg32Emulator,
+    "hackeeg": HackEegEmulator,
     "myo": MyoEmulator,
     "myosem_wire": MyosemWireEmulator,
 }

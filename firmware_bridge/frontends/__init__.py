@@ -9,6 +9,7 @@ from myosem_edge.firmware_bridge.frontends.base import FrontEnd
 from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.freeeeg32 import FreeEeg32
+from myosem_edge.firmware_bridge.frontends.hackeeg import HackEeg
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
 from myosem_edge.firmware_bridge.frontends.options import read_options
@@ -18,6 +19,7 @@ DRIVERS: tuple[type[FrontEnd], ...] = (
     Cyton,
     CytonDaisy,
     FreeEeg32,
+    HackEeg,
     Myo,
     MyosemWire,
 )
