@@ -6,15 +6,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
 from myosem_edge.firmware_bridge.emulators.base import Emulator
+from myosem_edge.firmware_bridge.emulators.bitalino import BitalinoEmulator
+from myosem_edge.firmware_bridge.emulators.brunel import BrunelEmulator
 from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
+from myosem_edge.firmware_bridge.emulators.dynamixel import DynamixelEmulator
 from myosem_edge.firmware_bridge.emulators.freeeeg32 import FreeEeg32Emulator
 from myosem_edge.firmware_bridge.emulators.hackeeg import HackEegEmulator
+from myosem_edge.firmware_bridge.emulators.inspire import InspireEmulator
+from myosem_edge.firmware_bridge.emulators.mia import MiaEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
+from myosem_edge.firmware_bridge.emulators.rohand import RoHandEmulator
+from myosem_edge.firmware_bridge.emulators.servo import ServoEmulator
+from myosem_edge.firmware_bridge.emulators.spikershield import SpikerShieldEmulator
+from myosem_edge.firmware_bridge.emulators.two_channel import TwoChannelEmulator
 
 EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
+    "bitalino": BitalinoEmulator,
     "chords": ChordsEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
@@ -22,4 +33,16 @@ EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "hackeeg": HackEegEmulator,
     "myo": MyoEmulator,
     "myosem_wire": MyosemWireEmulator,
+    "spikershield": SpikerShieldEmulator,
+}
+
+EMULATED_HANDS: dict[str, Callable[..., Emulator]] = {
+    "ability": AbilityEmulator,
+    "brunel": BrunelEmulator,
+    "dynamixel": DynamixelEmulator,
+    "inspire": InspireEmulator,
+    "mia": MiaEmulator,
+    "rohand": RoHandEmulator,
+    "servo": ServoEmulator,
+    "two_channel": TwoChannelEmulator,
 }

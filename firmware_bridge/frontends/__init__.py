@@ -6,6 +6,7 @@ import difflib
 
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+from myosem_edge.firmware_bridge.frontends.bitalino import Bitalino
 from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.freeeeg32 import FreeEeg32
@@ -13,8 +14,10 @@ from myosem_edge.firmware_bridge.frontends.hackeeg import HackEeg
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
 from myosem_edge.firmware_bridge.frontends.options import read_options
+from myosem_edge.firmware_bridge.frontends.spikershield import SpikerShield
 
 DRIVERS: tuple[type[FrontEnd], ...] = (
+    Bitalino,
     Chords,
     Cyton,
     CytonDaisy,
@@ -22,6 +25,7 @@ DRIVERS: tuple[type[FrontEnd], ...] = (
     HackEeg,
     Myo,
     MyosemWire,
+    SpikerShield,
 )
 FRONT_ENDS = {driver.info.id: driver for driver in DRIVERS}
 

@@ -7,8 +7,25 @@ import difflib
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.firmware_bridge.hands.base import Hand
+from myosem_edge.firmware_bridge.hands.brunel import BrunelHand
+from myosem_edge.firmware_bridge.hands.dynamixel import DynamixelHand
+from myosem_edge.firmware_bridge.hands.inspire import InspireHand
+from myosem_edge.firmware_bridge.hands.mia import MiaHand
+from myosem_edge.firmware_bridge.hands.rohand import RoHand
+from myosem_edge.firmware_bridge.hands.servo import ServoHand
+from myosem_edge.firmware_bridge.hands.two_channel import TwoChannelHand
 
-HANDS: dict[str, type[Hand]] = {hand.info.id: hand for hand in (AbilityHand,)}
+DRIVERS: tuple[type[Hand], ...] = (
+    AbilityHand,
+    BrunelHand,
+    DynamixelHand,
+    InspireHand,
+    MiaHand,
+    RoHand,
+    ServoHand,
+    TwoChannelHand,
+)
+HANDS: dict[str, type[Hand]] = {hand.info.id: hand for hand in DRIVERS}
 
 
 def hand(name: str) -> Hand:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
-from myosem_edge.firmware_bridge.hands.base import Hand
+from myosem_edge.firmware_bridge.hands.base import Feedback, Hand
 
 COMMAND_S = 0.05  # a command that is still meant is sent again this often: half of a keep-alive
 KEEP_ALIVE_S = 2 * COMMAND_S
 FULL_STROKE_S = 1.0  # from open to closed at full speed
+FLEXED_DEG = 90.0  # a closed joint, about: none of these hands reports angles of its own
+MOVED = 0.005  # of the stroke between two reports: below it is noise
 AHEAD = 0.15  # of the stroke: how far a command may lead what the hand reports; more presses harder on what it holds
 
 # Closure of each finger, 0 open to 1 closed: thumb flexion, thumb opposition, index, middle, ring, little.
@@ -89,9 +91,12 @@ class SteppedHand(Hand):
     def release(self) -> bytes:
         return b""
 
-    def _report(self, closure: Sequence[float]) -> None:
+    def _report(self, closure: Sequence[float], now_s: float) -> Feedback:
         """What the hand says of its joints: steps go on from what was sent, as long as the hand follows."""
-        self._reported = tuple(min(max(value, 0.0), 1.0) for value in closure)
+        before, self._reported = self._reported, tuple(min(max(value, 0.0), 1.0) for value in closure)
+        moving = before is not None and any(abs(a - b) > MOVED for a, b in zip(self._reported, before, strict=True))
+        degrees = {joint: FLEXED_DEG * value for joint, value in zip(self.joints, self._reported, strict=True)}
+        return Feedback(now_s, degrees, moving=moving)
 
 
 def _towards(at: float, goal: float, step: float, at_hand: float) -> float:

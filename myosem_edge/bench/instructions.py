@@ -1,6 +1,6 @@
 """Instructions of a hop on emulated boards, part by part and with a profile worn, beside what they may be.
 
-Counts are alike on every machine and under any load, which times are not; a hop's repeats to about 0.1 %. They say
+Counts are alike on every machine and under any load, which times are not; they repeat to 0.6 %. They say
 nothing of caches and memory: a budget of instructions keeps code from growing, it does not promise milliseconds.
 """
 
@@ -25,12 +25,12 @@ GOAL_BOARD = "pi_4"  # Cortex-A72
 GOALS = {"body": 500_000, "hop": 2_000_000}
 # What must not be exceeded there: measured and 15 % on top, but no more than a goal that has been reached.
 BUDGETS = {
-    ("onnxruntime", "body"): 500_000,
-    ("litert", "body"): 380_000,
-    ("reference", "body"): 2_320_000,
-    ("onnxruntime", "hop"): 3_140_000,
-    ("litert", "hop"): 2_950_000,
-    ("reference", "hop"): 4_890_000,
+    ("onnxruntime", "body"): 470_000,
+    ("litert", "body"): 280_000,
+    ("reference", "body"): 1_660_000,
+    ("onnxruntime", "hop"): 2_730_000,
+    ("litert", "hop"): 2_530_000,
+    ("reference", "hop"): 3_900_000,
 }
 
 

@@ -18,14 +18,14 @@ import numpy as np
 from myosem_edge.cli._output import json_option
 from myosem_edge.cli._types import FiniteRange
 from myosem_edge.errors import InputError, StorageError
-from myosem_edge.firmware_bridge.emulators import EMULATED_FRONT_ENDS
-from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
+from myosem_edge.firmware_bridge.emulators import EMULATED_FRONT_ENDS, EMULATED_HANDS
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource, read_recording
 from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, make_front_end
 from myosem_edge.firmware_bridge.frontends.options import options_of
+from myosem_edge.firmware_bridge.hands import HANDS
 
 STATUS_S = 0.1
 LINGER_S = 1.0  # after the last sample, so that whoever reads gets it before the port goes away
@@ -187,12 +187,21 @@ for _name in EMULATED_FRONT_ENDS:
     emulate.add_command(_front_end_command(_name))
 
 
-@emulate.command()
-@click.option("--object-mm", type=FiniteRange(0, 100, min_open=True), help="Put an object this wide into the hand.")
-@json_option
-def ability(object_mm: float | None, as_json: bool) -> None:
-    """A PSYONIC Ability Hand, showing where its fingers are."""
-    _play(AbilityEmulator(object_width_mm=object_mm), "ability", as_json, lambda: False)
+def _hand_command(name: str, make: Callable[..., Emulator]) -> click.Command:
+    """`emulate NAME` for one hand, showing where its fingers are."""
+    info = HANDS[name].info
+
+    @click.command(name, help=f"{info.name}, showing where its fingers are.")
+    @click.option("--object-mm", type=FiniteRange(0, 100, min_open=True), help="Put an object this wide into the hand.")
+    @json_option
+    def command(object_mm: float | None, as_json: bool) -> None:
+        _play(make(object_width_mm=object_mm), name, as_json, lambda: False)
+
+    return command
+
+
+for _name, _make in EMULATED_HANDS.items():
+    emulate.add_command(_hand_command(_name, _make))
 
 
 def _resampled(emg: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:

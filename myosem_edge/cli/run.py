@@ -101,6 +101,8 @@ def run(
     if profile is not None and no_profile:
         raise click.UsageError("--profile and --no-profile contradict each other")
     from myosem_edge.firmware_bridge.hands.base import Neutral
+    from myosem_edge.runtime.baseline import baseline_of
+    from myosem_edge.runtime.health import SampleHealth
     from myosem_edge.runtime.loop import Loop
 
     chosen = _choose(bundle_path, front_end_name, hand_name, profile, grips_path, backend, board_name)
@@ -119,6 +121,7 @@ def run(
         Neutral(neutral),
         chosen.names,
         log_inputs=log is not None,
+        health=SampleHealth(chosen.front_end.info, baseline_of(chosen.enrolment) if chosen.enrolment else None),
     )
     front_end_link, hand_link = _links(chosen, port, hand_port, allow_dev_key)
     try:
@@ -294,6 +297,7 @@ def _drive(
     as_json: bool,
 ) -> None:
     from myosem_edge.clock import MonotonicClock
+    from myosem_edge.runtime.gate_log import START
     from myosem_edge.runtime.guard_process import Guard
     from myosem_edge.runtime.runner import ENDED, Runner, Signals
     from myosem_edge.runtime.telemetry import Telemetry
@@ -308,7 +312,7 @@ def _drive(
     if not as_json:
         click.echo(_start_text(chosen.facts))
     telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log)
-    telemetry.send([{"event": "start", "time_s": clock.now_s(), **chosen.facts}])
+    telemetry.send([{"event": START, "time_s": clock.now_s(), **chosen.facts, "gate": loop.steps.rules.to_dict()}])
     with Signals() as signals, WearerInput(STDIN, from_pipe=keys_from_stdin) as wearer:
         runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard)
         try:

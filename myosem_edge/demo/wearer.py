@@ -50,13 +50,15 @@ class Person:
         return max(repetition for _, repetition in self.clips)
 
 
-def load_person(folder: Path, subject: str) -> Person:
-    """One session of a person of the sample."""
+def load_person(folder: Path, subject: str, session: str | None = None) -> Person:
+    """One donning of a person: that of the sample, or `session` of a whole pack, which has two."""
     catalogue = load_catalogue()
     clips: dict[tuple[str, int], Clip] = {}
     resting = []
     mirrored = False
     for recording in myo_readings8.read(folder / myo_readings8.NAME, subject):
+        if session not in (None, recording.session):
+            continue
         rate_hz, label, emg = recording.montage.rate_hz, recording.label, recording.emg
         mirrored = recording.mirrored
         lead, release, cut = (round(seconds * rate_hz) for seconds in (LEAD_S, RELEASE_S, REST_CUT_S))

@@ -1,43 +1,44 @@
-"""What the gate is told about the samples: their age, how many are lost, how many channels are dead. Spreads of times.
+"""What the gate is told about the samples: their age, how many are lost, which channels are no good. Spreads of times.
 
-Counters only. Hum, artefacts and noise are the business of `signal`.
+What makes a channel bad is the business of `signal.quality`.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo
+from myosem_edge.runtime.decision import REST, Decision
+from myosem_edge.signal.quality import KINDS, Baseline, Quality
 
 NEVER_S = 1e6  # the age of a sample that has not come: a number, far above every limit
 LOSS_WINDOW_S = 1.0
-DEAD_S = 0.25  # an electrode that reads exactly zero, or full scale, for so long measures nothing
-RAIL = 0.99  # of full scale: a signed byte ends at 127 of 128
+SUSPECT = "signal"  # why a decision does not count that was taken on channels which may be about to be bad
 
 
 class SampleHealth:
-    """Fed with every chunk; asked in every cycle."""
+    """Fed with every chunk; asked in every cycle. `baseline` is the calibrated wearer's, if there is one.
 
-    def __init__(self, info: FrontEndInfo) -> None:
-        self.follow(info)
-        self._zero = np.zeros(info.channels, int)  # newest samples in a row, per channel
-        self._railing = np.zeros(info.channels, int)
+    Without `checks` no channel is ever bad: what that is worth is measured, and nobody drives a hand so.
+    """
+
+    def __init__(self, info: FrontEndInfo, baseline: Baseline | None = None, *, checks: bool = True) -> None:
+        self._quality = Quality(info.rate_hz, info.channels, info.full_scale, baseline)
+        self._checks = checks
         self._counts: deque[tuple[float, int, int]] = deque()  # (arrival, samples, lost)
         self._newest_s: float | None = None
 
     def follow(self, info: FrontEndInfo) -> None:
         """The device has another full scale than before, say by another gain; the same channels and rate."""
-        self._dead_samples = DEAD_S * info.rate_hz
-        self._rail = RAIL * info.full_scale
+        self._quality.follow(info.full_scale)
 
     def add(self, chunk: Chunk) -> None:
-        samples = chunk.samples
-        self._zero = _run(samples == 0, self._zero)
-        # A value that is not a number is as good as a railing one; the comparison is written so that it counts.
-        self._railing = _run(~(np.abs(samples) < self._rail), self._railing)
-        self._counts.append((chunk.arrival_s, len(samples), chunk.lost))
+        if self._checks:
+            self._quality.add(chunk.samples, chunk.lead_off)
+        self._counts.append((chunk.arrival_s, len(chunk.samples), chunk.lost))
         self._newest_s = chunk.arrival_s
 
     def age_s(self, now_s: float) -> float:
@@ -52,7 +53,23 @@ class SampleHealth:
         return lost / max(1, lost + sum(count[1] for count in self._counts))
 
     def bad_channels(self) -> int:
-        return int(((self._zero >= self._dead_samples) | (self._railing >= self._dead_samples)).sum())
+        return int(self._quality.bad.any(axis=0).sum())
+
+    def troubles(self) -> dict[str, tuple[int, ...]]:
+        """Kinds of trouble and which channels have them, numbered from 1 as on the device."""
+        bad = self._quality.bad
+        return {
+            KINDS[kind]: tuple(int(i) + 1 for i in np.flatnonzero(bad[kind])) for kind in np.flatnonzero(bad.any(1))
+        }
+
+    def vetted(self, decision: Decision, most: int) -> Decision:
+        """The decision, rejected where at least `most` channels are suspected now: a channel becomes bad only after a
+        while, and a hand must not close in it.
+        """
+        if not decision.accepted or decision.action == REST:
+            return decision
+        suspected = int(self._quality.suspected.any(axis=0).sum())
+        return replace(decision, accepted=False, reason=SUSPECT) if suspected >= most else decision
 
 
 class Spread:
@@ -87,10 +104,3 @@ class Spread:
             "p99_ms": self.quantile_ms(0.99),
             "max_ms": round(1000 * self.largest_s, 3),
         }
-
-
-def _run(bad: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """How many samples in a row, up to the newest, are bad: bad (n, channels), before and result (channels,)."""
-    if not len(bad):
-        return before
-    return np.where(bad.all(axis=0), before + len(bad), (~bad[::-1]).argmax(axis=0))

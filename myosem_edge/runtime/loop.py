@@ -17,6 +17,7 @@ from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd, Phase
 from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Limits, Reason, Request, State, Wearer, status, step
+from myosem_edge.runtime.gate_log import STEP, Rules, Steps
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.health import SampleHealth, Spread
 from myosem_edge.runtime.links import Wait
@@ -89,6 +90,7 @@ class Loop:
         names: Mapping[str, str] | None = None,
         guard: Beats | None = None,
         log_inputs: bool = False,
+        health: SampleHealth | None = None,
     ) -> None:
         self.front_end, self.hand, self.decoder = front_end, hand, decoder
         self.grip_map, self.limits = grip_map, limits
@@ -98,8 +100,10 @@ class Loop:
         self.counts = dict.fromkeys(("cycles", "incomplete", "decisions", "arms", "reconnects"), 0)
         self.outlet = Outlet(hand, neutral)
         self._grips = grip_map.grips() & frozenset(hand.info.grips)
+        self.steps = Steps(Rules(limits, self._grips))
         self._checked = front_end.info
-        self._health = SampleHealth(self._checked)
+        self._health = health or SampleHealth(self._checked)
+        self._told_troubles: dict[str, tuple[int, ...]] = {}
         self._guard, self._guarded = guard, guard is not None
         self._gate, self._shaper, self._request = State(), ShaperState(), Request()
         self._wearer = Wearer()
@@ -235,6 +239,7 @@ class Loop:
             with self._stage("signal", now_s):
                 for chunk in chunks:
                     self._health.add(chunk)
+                self._tell_troubles(now_s)
         with self._stage(HAND, now_s):
             for feedback in self.hand.receive(hand_bytes, now_s):
                 self._feedback = feedback
@@ -288,8 +293,9 @@ class Loop:
             if decision is not None:
                 with self._stage("shaper", now_s, otherwise=self._forget_request):
                     self.counts["decisions"] += 1
+                    vetted = self._health.vetted(decision, self.limits.bad_channels)
                     self._shaper, self._request = shape(
-                        self._shaper, decision, self.grip_map, self.limits, now_s, self._gate.command
+                        self._shaper, vetted, self.grip_map, self.limits, now_s, self._gate.command
                     )
             command = NEUTRAL
             with self._stage("gate", now_s):
@@ -315,14 +321,14 @@ class Loop:
             loop_late_s=late_s,
             fault="; ".join(faults)[:MOST_TEXT] or None,
         )
-        was_armed = self._gate.armed
+        before = self._gate
         self._gate, command, reasons = step(self._gate, inputs, self.limits, self._grips)
-        self.counts["arms"] += self._gate.armed and not was_armed
+        self.counts["arms"] += self._gate.armed and not before.armed
         # Taken: edges act once, and a failure has been heard of.
         self._wearer = Wearer(open=self._wearer.open)
         self._failed.clear()
         if self.log_inputs:
-            self._tell("step", now_s, inputs=asdict(inputs), command=asdict(command), reasons=[r.page for r in reasons])
+            self._tell(STEP, now_s, **self.steps.facts(inputs, before, command, reasons))
         self._tell_verdict(command, reasons, inputs.fault, now_s)
         return command
 
@@ -385,6 +391,12 @@ class Loop:
         self._tell(
             "verdict", now_s, **facts, armed=self._gate.armed, reasons=pages, command=asdict(command), fault=fault
         )
+
+    def _tell_troubles(self, now_s: float) -> None:
+        troubles = self._health.troubles()
+        if troubles != self._told_troubles:
+            self._told_troubles = troubles
+            self._tell("signal", now_s, troubles={kind: list(channels) for kind, channels in troubles.items()})
 
     def _tell_decision(self, decision: Decision, now_s: float) -> None:
         nearest = [[self.names.get(action, action), round(similarity, 4)] for action, similarity in decision.nearest]

@@ -18,13 +18,13 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from myosem_edge.errors import MyosemError, StorageError
 from myosem_edge.runtime.child import child_command, child_environment
-from myosem_edge.runtime.gate import Command, Inputs, Limits, Request, State, Wearer, step
+from myosem_edge.runtime.gate_log import STEP
 from myosem_edge.runtime.view import LineView, LiveView
 
 MODES = ("live", "lines", "json", "none")
@@ -35,8 +35,6 @@ REDRAW_S = 0.1
 NO_SIZE = 80  # columns, where a terminal does not tell
 STDOUT = 1
 OURS = b'{"event"'  # how every log of ours begins
-STEP = "step"  # the gate's inputs: for the log alone
-_NUMBERS = ("now_s", "sample_age_s", "lost_fraction", "loop_late_s")
 
 Event = dict[str, Any]
 
@@ -200,24 +198,6 @@ class Log:
             self._file = None
 
 
-def replay(events: Iterable[Event], limits: Limits, grips: frozenset[str]) -> Iterator[tuple[Event, bool]]:
-    """Step a fresh gate through the logged inputs (SR-18): each `step` event, and whether the gate says the same again.
-
-    The log has to be whole from its start on: a `dropped` event or an older half that is gone breaks the chain.
-    """
-    state = State()
-    for event in events:
-        if event["event"] != STEP:
-            continue
-        values: dict[str, Any] = dict(event["inputs"])
-        values |= {"request": Request(**values["request"]), "wearer": Wearer(**values["wearer"])}
-        # What was no number was logged as null; only a hand that reports nothing has no age.
-        values |= {name: math.nan for name in _NUMBERS if values[name] is None}
-        state, command, reasons = step(state, Inputs(**values), limits, grips)
-        same = command == Command(**event["command"]) and [reason.page for reason in reasons] == event["reasons"]
-        yield event, same
-
-
 def listen(source: int, out: int, mode: str, log: Log | None) -> None:
     """Log and show every line that comes from the descriptor `source` until it ends; say when the log does."""
     live = LiveView() if mode == "live" else None
@@ -237,7 +217,7 @@ def listen(source: int, out: int, mode: str, log: Log | None) -> None:
                     if live is not None:
                         live.take({"event": "failure", "error": trouble})
             event = json.loads(line)
-            if event["event"] == STEP:
+            if event["event"] == STEP:  # the gate's inputs: for the log alone
                 continue
             if live is not None:
                 live.take(event)

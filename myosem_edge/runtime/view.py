@@ -69,7 +69,8 @@ class LiveView:
         command = verdict.get("command", {})
         told = command.get("grip") or command.get("kind", "neutral")
         pace = f" at speed {command['speed']:.2f}" if command.get("kind") in ("grip", "open") else ""
-        yield _cut(f"hand is told: {told}{pace}    signal: {phase}", columns)
+        troubles = _troubles(self._newest.get("signal"))
+        yield _cut(f"hand is told: {told}{pace}    signal: {phase}{f', {troubles}' if troubles else ''}", columns)
         yield _cut(self._note if self._now_s() < self._note_until_s else "", columns)
 
     def _decision(self, columns: int) -> Iterator[str]:
@@ -122,6 +123,8 @@ class LineView:
             )
         elif kind == "link":
             yield _plain(f"{at} {event['device']} {event['state']} {event['why']}".rstrip())
+        elif kind == "signal":
+            yield _plain(f"{at} signal: {_troubles(event) or 'every electrode is good again'}")
         elif kind == "failure":
             yield _plain(f"{at} failure in {event['error']}")
         elif kind == "dropped":
@@ -156,6 +159,12 @@ class _State(NamedTuple):
         why = f": {self.reason}" if self.reason else ""
         fault = f" ({self.fault})" if self.fault else ""
         return f"{self.status}{why}{fault}, hand is told {self.told}"
+
+
+def _troubles(event: Event | None) -> str:
+    """Which electrodes have which trouble, in one phrase; empty where none has any."""
+    found = event["troubles"] if event else {}
+    return "; ".join(f"{kind}: electrode {', '.join(map(str, channels))}" for kind, channels in found.items())
 
 
 def _bar(fraction: float) -> str:

@@ -49,3 +49,14 @@ def _triangle(channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def log_covariance(frames: np.ndarray) -> np.ndarray:
     """Features (k, c (c + 1) / 2) at every frame of a recording (k, samples, channels), from a cold start."""
     return step_log_covariance(frames, start_products(frames.shape[2]))[0]
+
+
+def symmetric_exponential(features: np.ndarray, channels: int) -> np.ndarray:
+    """The way back: features (n, c (c + 1) / 2) -> covariances (n, c, c), each with its floor."""
+    _, places, weight = _triangle(channels)
+    flat = np.zeros((len(features), channels * channels))
+    flat[:, places] = features / weight
+    logarithm = flat.reshape(-1, channels, channels)
+    logarithm += np.triu(logarithm, 1).transpose(0, 2, 1)
+    power, axes = np.linalg.eigh(logarithm)
+    return np.asarray((axes * np.exp(power)[:, None, :]) @ axes.transpose(0, 2, 1))

@@ -9,7 +9,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -90,18 +90,28 @@ class Recorded:
     first: int  # number of the first sample of the first frame
 
     def receive(self, pieces: list[bytes]) -> tuple[FrontEnd, list[Chunk]]:
+        """What comes of these bytes, without the samples of earlier frames that the driver still held back."""
         driver = copy.deepcopy(self.driver)
-        return driver, [chunk for piece in pieces for chunk in driver.receive(piece, self.now_s)]
+        chunks: list[Chunk] = []
+        for chunk in (chunk for piece in pieces for chunk in driver.receive(piece, self.now_s)):
+            early = max(0, self.first - chunk.first_sample)
+            if early < len(chunk.samples):
+                chunks.append(replace(chunk, samples=chunk.samples[early:], first_sample=chunk.first_sample + early))
+        return driver, chunks
 
 
 class FrontEndSpec(ABC):
     """Thirty seconds of reading, then four things to say about a new device."""
 
     frame_samples: int  # samples in one frame
-    visible_loss_frames: int  # the longest gap that the frames themselves show
+    visible_loss_frames: int  # the longest gap that the frames themselves show; 0 from a device without a counter
+    reach_frames: int = 0  # beside a damaged one that the damage may cost as well
+    trailing_frames: int = 0  # that must have come before a frame is believed, damage or not
     settle_frames: int = 0  # after damage, a frame that does not continue the last one waits for so many more
     lsb: float = 1.0  # one count in the front end's unit
     streams_at_once: bool = False  # a device that is not told to stream, and cannot be told to stop
+    configured: bool = False  # one of those that is told something all the same
+    deaf_s: float = 0.1  # of a stream may pass before the driver is ready
     foreign: bytes = b"\r\nStartUp!\r\nU\xaa\x55\x7e" * 8  # what this device would never send
 
     @abstractmethod
@@ -140,12 +150,14 @@ class FrontEndSpec(ABC):
             bench.run(0.2)
             base = copy.deepcopy(bench.driver)
             stream = b""
-            while len(frames := self.split(stream)) < FRAMES:
+            while len(frames := self.split(stream)) < FRAMES + self.trailing_frames:
                 bench.emulator.tick(bench.clock.advance(STEP_S))
                 stream += bench.emulator.to_send()
             chunks = bench.driver.receive(stream, bench.clock.now_s())
-            cls._recorded = Recorded(base, bench.clock.now_s(), tuple(frames), by_index(chunks), chunks[0].first_sample)
-            assert len(cls._recorded.samples) == len(frames) * self.frame_samples
+            first = chunks[0].first_sample + self.trailing_frames * self.frame_samples
+            samples = {number: row for number, row in by_index(chunks).items() if number >= first}
+            cls._recorded = Recorded(base, bench.clock.now_s(), tuple(frames), samples, first)
+            assert len(samples) == (len(frames) - self.trailing_frames) * self.frame_samples
         assert cls._recorded is not None
         return cls._recorded
 
@@ -156,16 +168,30 @@ class FrontEndSpec(ABC):
         """The recorded samples but for those of some frames."""
         return {number: row for number, row in self.recorded().samples.items() if self.frame_of(number) not in frames}
 
+    def around(self, frame: int) -> dict[int, tuple[float, ...]]:
+        """The recorded samples but for those that damage to a frame may cost."""
+        return self.without(*range(frame - self.reach_frames, frame + self.reach_frames + 1))
+
+    def require_kept(self, chunks: list[Chunk], expected: dict[int, tuple[float, ...]]) -> None:
+        """Every expected sample is among those received: under its number, or in order where nothing is numbered."""
+        received = by_index(chunks)
+        if self.visible_loss_frames:
+            assert {number: received.get(number) for number in expected} == expected
+        else:
+            rows = iter(received.values())
+            assert all(row in rows for row in expected.values())
+
     def test_delivers_every_sample_as_it_was_played(self) -> None:
         bench = self.bench()
         first, then = bench.start(), bench.run(5.0)
         received = np.concatenate([chunk.samples for chunk in first + then])
         played = self.emg()
         offset = int(np.flatnonzero((played == received[0]).all(axis=1))[0])
-        assert offset < 0.1 * bench.driver.info.rate_hz  # what the device sent before the driver was ready
+        assert offset < self.deaf_s * bench.driver.info.rate_hz  # what the device sent before the driver was ready
         np.testing.assert_array_equal(received, played[offset : offset + len(received)])
         steady = sum(len(chunk.samples) for chunk in then)
-        assert abs(steady - 5.0 * bench.driver.info.rate_hz) <= 2 * self.frame_samples
+        rate_hz = bench.driver.info.rate_hz
+        assert abs(steady - 5.0 * rate_hz) <= 2 * self.frame_samples + STEP_S * rate_hz
 
     def test_chunks_are_what_the_contract_says(self) -> None:
         bench = self.bench()
@@ -216,9 +242,7 @@ class FrontEndSpec(ABC):
         at %= len(frames[frame])
         frames[frame] = frames[frame][:at] + garbage + frames[frame][at:]
         _, chunks = self.recorded().receive([b"".join(frames)])
-        received = by_index(chunks)
-        expected = self.without(frame) if at else self.recorded().samples
-        assert {number: received.get(number) for number in expected} == expected
+        self.require_kept(chunks, self.around(frame) if at or self.reach_frames else self.recorded().samples)
 
     @settings(INHERITED, max_examples=100)
     @given(frame=st.integers(0, FRAMES - 1), at=st.integers(0, 200), count=st.integers(1, 8))
@@ -228,9 +252,7 @@ class FrontEndSpec(ABC):
         at %= len(frames[frame])
         frames[frame] = frames[frame][:at] + frames[frame][at + count :]
         _, chunks = self.recorded().receive([b"".join(frames)])
-        received = by_index(chunks)
-        expected = self.without(frame)
-        assert {number: received.get(number) for number in expected} == expected
+        self.require_kept(chunks, self.around(frame))
 
     @settings(INHERITED, max_examples=100)
     @given(frame=st.integers(0, FRAMES - 1), at=st.integers(0, 200), flip=st.integers(1, 255))
@@ -243,21 +265,35 @@ class FrontEndSpec(ABC):
         frames[frame] = bytes(changed)
         _, chunks = self.recorded().receive([b"".join(frames)])
         received = iter(by_index(chunks).values())
-        assert all(row in received for row in self.without(frame).values())
+        assert all(row in received for row in self.around(frame).values())
 
     @settings(INHERITED, max_examples=50)
     @given(data=st.data())
     def test_lost_frames_are_counted_and_placed(self, data: st.DataObject) -> None:
         recorded = self.recorded()
-        count = data.draw(st.integers(1, self.visible_loss_frames), label="frames lost")
+        count = data.draw(st.integers(1, self.visible_loss_frames or FRAMES // 2), label="frames lost")
         first = data.draw(st.integers(0, FRAMES - 1 - self.settle_frames - count), label="first frame lost")
         kept = [frame for i, frame in enumerate(recorded.frames) if not first <= i < first + count]
         driver, chunks = recorded.receive([b"".join(kept)])
+        if not self.visible_loss_frames:
+            assert list(by_index(chunks).values()) == list(self.without(*range(first, first + count)).values())
+            assert driver.counters.lost_samples == 0, "a loss that cannot be seen"
+            return
         assert by_index(chunks) == self.without(*range(first, first + count))
         assert [chunk.lost for chunk in chunks if chunk.lost] == [count * self.frame_samples]
         after = next(chunk for chunk in chunks if chunk.lost)
         assert self.frame_of(after.first_sample) == first + count
         assert driver.counters.lost_samples == count * self.frame_samples
+
+    def test_a_second_that_is_lost_is_counted_or_noted(self) -> None:
+        bench = self.bench()
+        bench.start()
+        bench.run(5.0)
+        bench.run(1.0, mangle=lambda data: b"")
+        bench.run(5.0)
+        counters = bench.driver.counters
+        counted = counters.lost_samples > 0.9 * bench.driver.info.rate_hz
+        assert counted or counters.notes["samples missing by the clock"] == 1
 
     @settings(INHERITED, max_examples=60)
     @given(pieces=st.lists(st.binary(max_size=64), max_size=20), streaming=st.booleans())
@@ -306,7 +342,7 @@ class FrontEndSpec(ABC):
     def test_starting_twice_is_starting_once(self) -> None:
         bench = self.bench()
         bench.driver.start(0.0)
-        assert bool(bench.driver.to_send()) != self.streams_at_once
+        assert bool(bench.driver.to_send()) == (self.configured or not self.streams_at_once)
         bench.driver.start(0.0)
         assert bench.driver.to_send() == b""
         bench = self.bench()

@@ -305,6 +305,9 @@ class Talker(Emulator):
         self.heard += data
         self.was_spoken_to.set()
 
+    def status(self) -> str:
+        return f"{len(self.ticks)} ticks"
+
     def tick(self, now_s: float) -> None:
         self.ticks.append(now_s)
         if len(self.ticks) == self.fails_at:

@@ -9,13 +9,14 @@ import numpy as np
 
 from myosem_edge.clock import VirtualClock
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, AbilityState
+from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
-from myosem_edge.firmware_bridge.hands.base import Neutral
+from myosem_edge.firmware_bridge.hands.base import Hand, Neutral
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.gate import Limits, Wearer
 from myosem_edge.runtime.grips import OPEN, GripMap, GripRule
@@ -82,12 +83,14 @@ class Bench:
         limits: Limits | None = None,
         faults: Faults | None = None,
         log_inputs: bool = False,
-        driver: AbilityHand | None = None,
+        driver: Hand | None = None,
+        hand: Emulator | None = None,
     ) -> None:
         self.clock = VirtualClock()
         self.states: list[AbilityState] = []
         self.armband = MyoEmulator(ArraySource(noise(), 200.0), faults=faults)
-        self.hand = AbilityEmulator(history=self.states.append)
+        # Tests of the loop look at an Ability Hand; one of another hand looks at its emulator itself.
+        self.hand: Any = hand or AbilityEmulator(history=self.states.append)
         self.driver = driver or AbilityHand()
         self.decoder = ScriptedDecoder()
         self.guard = FakeGuard()

@@ -17,9 +17,10 @@ from myosem_edge.firmware_bridge.hands.ability import AbilityHand, speed_byte
 from myosem_edge.firmware_bridge.hands.base import HandInfo, Neutral
 from myosem_edge.runtime import loop as module
 from myosem_edge.runtime.gate import Limits, Reason
+from myosem_edge.runtime.gate_log import replay
 from myosem_edge.runtime.loop import AWAY_S, FAILURES, FRONT_END, HAND, TICK_S
-from myosem_edge.runtime.telemetry import encode, replay
-from tests.runtime.loop_bench import ARM, GRIPS, NOTHING, OPEN_KEY, STEP_S, STOP, Bench
+from myosem_edge.runtime.telemetry import encode
+from tests.runtime.loop_bench import ARM, NOTHING, OPEN_KEY, STEP_S, STOP, Bench
 
 MOVING = {"power", "pinch", "open", "relax"}
 STAGES = ["front end", "signal", "hand", "decoder", "shaper", "gate", "encode", "poll", "guard", "front end, sending"]
@@ -530,13 +531,31 @@ class TestEvents:
         bench.front_cable = False
         bench.wait(2.0)
         lines = [json.loads(encode(event)) for event in bench.events]
-        grips = GRIPS.grips()
-        steps = list(replay(lines, Limits(), grips))
-        assert len(steps) >= bench.loop.counts["cycles"] and all(same for _, same in steps)
+        steps = list(replay(lines))
+        assert len(steps) >= bench.loop.counts["cycles"] and all(step.found and step.same for step in steps)
         wrong = [
             {**event, "command": {**event["command"], "speed": 0.77}} for event in lines if event["event"] == "step"
         ]
-        assert not any(same for _, same in replay(wrong, Limits(), grips))
+        assert not any(step.same for step in replay(wrong))
+
+    @pytest.mark.sr("SR-18")
+    @pytest.mark.parametrize("gap", ["lost beginning", "dropped"])
+    def test_a_log_with_a_gap_replays_from_the_next_state_on(self, gap: str) -> None:
+        bench = Bench(log_inputs=True)
+        bench.close()
+        for action in ("rest", "fist", "hand_open", "fist") * 6:
+            bench.decoder.action = action
+            bench.wait(1.5)
+        lines = [json.loads(encode(event)) for event in bench.events]
+        states = [i for i, event in enumerate(lines) if "state" in event]
+        assert len(states) >= 2
+        cut = states[0] + 50
+        kept = lines[cut:] if gap == "lost beginning" else [*lines[:cut], {"event": "dropped"}, *lines[cut + 5 :]]
+        steps = list(replay(kept))
+        known = [step for step in steps if step.found is not None]
+        assert 0 < len(known) < len(steps)
+        assert all(step.same for step in known)
+        assert steps[-1].found is not None
 
     def test_the_summary_counts(self) -> None:
         bench = Bench()

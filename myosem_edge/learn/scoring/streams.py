@@ -16,14 +16,17 @@ import numpy as np
 from myosem_edge.calibration.enrol import NONE, Labelled, encode_both, enrol_encoded, fit_electrodes
 from myosem_edge.calibration.heads import fit_lda
 from myosem_edge.firmware_bridge.frontends.base import Chunk
+from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.learn.corpus.cues import believe_cues
 from myosem_edge.learn.datasets.recording import Recording
+from myosem_edge.runtime.baseline import baseline_of
 from myosem_edge.runtime.decision import REST, Decision
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Encoded
 from myosem_edge.runtime.gate import Command, Inputs, Limits, State, Wearer, step
 from myosem_edge.runtime.grips import GripMap
+from myosem_edge.runtime.health import SampleHealth
 from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.runtime.shaper import ShaperState, shape
 from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
@@ -108,8 +111,12 @@ def play_person(
     peer: bool = False,
     backend: str = "onnxruntime",
     repetition: int = 1,
+    checks: bool = True,
 ) -> StreamResult:
-    """Calibrate on one repetition of each action, then play every stream from rest."""
+    """Calibrate on one repetition of each action, then play every stream from rest.
+
+    `checks` False leaves out the signal-quality checks ahead of the gate, to see what they cost.
+    """
     data = calibration_data(recordings, names, repetition)
     fit, clarity = fit_electrodes(model, data, recordings[0].mirrored)
     encoded = encode_both(model, data, fit, backend)
@@ -121,7 +128,8 @@ def play_person(
         decoder = (
             LdaDecoder(model, enrolment, lda, backend=backend) if peer else Decoder(model, enrolment, backend=backend)
         )
-        hops = list(_drive(recording, decoder, grips))
+        health = SampleHealth(Myo.info, baseline_of(enrolment), checks=checks)
+        hops = list(_drive(recording, decoder, grips, health))
         if recording.facts["gesture"] == 0:
             result.free_s += len(recording.emg) / recording.montage.rate_hz
             result.free_events += len(_events(hops))
@@ -133,18 +141,20 @@ def play_person(
 Hop = tuple[float, Decision, Command]
 
 
-def _drive(recording: Recording, decoder: Decoder, grips: GripMap) -> Iterator[Hop]:
-    """One recording through decoder, shaper and gate; armed as soon as the gate lets itself be armed."""
+def _drive(recording: Recording, decoder: Decoder, grips: GripMap, health: SampleHealth) -> Iterator[Hop]:
+    """One recording through quality checks, decoder, shaper and gate; armed as soon as the gate lets itself be."""
     limits, whitelist = Limits(), grips.grips()
     state, shaper, armed = State(), ShaperState(), False
     rate_hz, size = recording.montage.rate_hz, decoder.encoder.frame_samples
     for first in range(0, len(recording.emg) - size + 1, size):
         now_s = 1000.0 + (first + size) / rate_hz
-        for decision in decoder.feed(Chunk(recording.emg[first : first + size], first, now_s)):
-            shaper, request = shape(shaper, decision, grips, limits, now_s, state.command)
-            state, command, _ = step(
-                state, Inputs(now_s, 0.0, 0.0, 0, request, Wearer(arm=not armed)), limits, whitelist
-            )
+        chunk = Chunk(recording.emg[first : first + size], first, now_s)
+        health.add(chunk)
+        for decision in decoder.feed(chunk):
+            vetted = health.vetted(decision, limits.bad_channels)
+            shaper, request = shape(shaper, vetted, grips, limits, now_s, state.command)
+            inputs = Inputs(now_s, 0.0, 0.0, health.bad_channels(), request, Wearer(arm=not armed))
+            state, command, _ = step(state, inputs, limits, whitelist)
             armed = state.armed
             yield now_s - 1000.0, decision, command
 

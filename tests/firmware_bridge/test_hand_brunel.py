@@ -1,0 +1,70 @@
+"""The Brunel hand: percentages outright, never a toggle; `brunel_hand` moves and reads the emulated one."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from myosem_edge.firmware_bridge.emulators.brunel import BrunelEmulator
+from myosem_edge.firmware_bridge.emulators.pty import OnPty
+from myosem_edge.firmware_bridge.hands.brunel import BrunelHand
+from tests.firmware_bridge.stepped_spec import SteppedSpec
+
+LINES = re.compile(rb"F0 P(\d+)\nF1 P(\d+)\nF2 P(\d+)\nF3 P(\d+)\n")
+
+
+class TestBrunel(SteppedSpec):
+    resolution = 0.01
+
+    def fresh(self) -> BrunelHand:
+        return BrunelHand()
+
+    def emulator(self) -> BrunelEmulator:
+        return BrunelEmulator()
+
+    def asks(self) -> frozenset[bytes]:
+        return frozenset({b"A6\n"})
+
+    def closures(self, frame: bytes) -> list[float] | None:
+        match = LINES.fullmatch(frame)
+        if match is None or any(text != b"%d" % int(text) or int(text) > 100 for text in match.groups()):
+            return None
+        return [int(text) / 100 for text in match.groups()]
+
+    def replies(self) -> list[bytes]:
+        return [b"A6\r\nMotor positions\r\n50,500,973,200,\r\n", b"60,60,60,60,\r\n"]
+
+
+def test_a_report_is_read() -> None:
+    (feedback,) = BrunelHand().receive(b"A6\r\nMotor positions\r\n50,973,511,50,\r\n", 1.0)
+    assert list(feedback.position_deg) == ["thumb", "index", "middle", "ring_little"]
+    assert list(feedback.position_deg.values()) == pytest.approx([0.0, 90.0, 90 * 461 / 923, 0.0])
+
+
+def test_a_bare_code_toggles_the_emulated_hand_as_it_does_the_real_one() -> None:
+    hand = BrunelEmulator()
+    for expected in (1.0, 0.0, 1.0):
+        hand.receive(b"F1\n", 0.0)
+        assert hand.servos[1].target == expected
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(30)
+def test_brunel_hand_moves_and_reads_it() -> None:
+    brunel_hand = pytest.importorskip("brunel_hand")
+    emulator = BrunelEmulator()
+    with OnPty(emulator) as device:
+        peer = brunel_hand.BrunelHand(device.port, baudrate=115200)
+        peer.index.flex = 50
+        position = [0, 0, 0, 0]
+        hopeless_s = time.monotonic() + 15.0
+        while time.monotonic() < hopeless_s:
+            position = peer.get_finger_position()
+            if position[1] >= 511:
+                break
+        peer._serial.close()
+    assert len(position) == 4
+    assert position[1] == pytest.approx(50 + 0.5 * 923, abs=2)
+    assert position[0] == 50
