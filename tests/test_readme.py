@@ -21,10 +21,11 @@ import pytest
 
 from myosem_edge import errors
 from myosem_edge.cli.main import READER_GONE, STOPPED, load
+from myosem_edge.firmware_bridge.arrays import read_recording
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
-from myosem_edge.firmware_bridge.emulators.sources import ArraySource, read_recording
+from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.firmware_bridge.frontends import FRONT_ENDS
 from myosem_edge.firmware_bridge.frontends.chords import BOARDS
 from myosem_edge.firmware_bridge.frontends.options import options_of
