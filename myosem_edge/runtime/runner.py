@@ -24,7 +24,7 @@ from myosem_edge.runtime.watchdog import Notifier
 from myosem_edge.runtime.wearer_input import Pressed, WearerInput
 
 FAREWELL_S = 0.2  # for the last frames to leave; a port that takes longer is left to the guard
-QUIT, TIME_OVER, ENDED = "quit", "time over", "ended"
+QUIT, TIME_OVER, ENDED, OVER = "quit", "time over", "ended", "the recording is over"
 
 
 class RunningGuard(Beats, Protocol):
@@ -90,7 +90,7 @@ class Runner:
     _watched: dict[str, int] = field(default_factory=dict)
 
     def run(self, seconds: float | None = None, signals: Signals | None = None) -> str:
-        """Cycle until the wearer quits, the time is over, or a signal came; returns which.
+        """Cycle until the wearer quits, the time or a recording is over, or a signal came; returns which.
 
         Raises:
             MyosemError: a device stays away, a part of the program fails again and again, or what came back on the
@@ -133,6 +133,8 @@ class Runner:
                 self.notifier.feed(now_s)
             if out.end is not None:
                 raise out.end
+            if out.over:
+                return OVER
             if pressed.quit:
                 return QUIT
             if until_s is not None and now_s >= until_s:
