@@ -7,11 +7,13 @@ import difflib
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
 from myosem_edge.firmware_bridge.frontends.bitalino import Bitalino
+from myosem_edge.firmware_bridge.frontends.brainflow import BrainFlow
 from myosem_edge.firmware_bridge.frontends.chords import Chords
 from myosem_edge.firmware_bridge.frontends.cyton import Cyton, CytonDaisy
 from myosem_edge.firmware_bridge.frontends.file import Playback
 from myosem_edge.firmware_bridge.frontends.freeeeg32 import FreeEeg32
 from myosem_edge.firmware_bridge.frontends.hackeeg import HackEeg
+from myosem_edge.firmware_bridge.frontends.lsl import Lsl
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
 from myosem_edge.firmware_bridge.frontends.options import read_options
@@ -30,7 +32,7 @@ DRIVERS: tuple[type[FrontEnd], ...] = (
 )
 FRONT_ENDS = {driver.info.id: driver for driver in DRIVERS}
 # What has no serial port of its own, and so no emulator: `firmware_bridge.ports` opens it.
-SOURCES: dict[str, type[FrontEnd]] = {driver.info.id: driver for driver in (Playback,)}
+SOURCES: dict[str, type[FrontEnd]] = {driver.info.id: driver for driver in (BrainFlow, Playback, Lsl)}
 
 
 def front_end(name: str) -> type[FrontEnd]:

@@ -85,6 +85,7 @@ class FrontEnd(ABC):
     """One EMG acquisition device. Subclasses live one per file in `firmware_bridge/frontends`."""
 
     info: FrontEndInfo
+    caution: ClassVar[str | None] = None  # what has to be known before it drives a hand
     takes_all: ClassVar[str | None] = None  # the option that all text after the colon of `NAME:TEXT` is
 
     def __init__(self) -> None:

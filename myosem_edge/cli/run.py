@@ -110,6 +110,8 @@ def run(
     require_emulated(chosen.bundle, hand_port, allow_dev_key)
     if foreign := chosen.facts["foreign_front_end"]:
         click.echo(plain(f"warning: {foreign}"), err=True)
+    if caution := chosen.front_end.caution:
+        click.echo(plain(f"warning: {caution}"), err=True)
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
     loop = Loop(

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "attacks"))
 import bundle_forge as forge
 
 import myosem_edge.calibration.store
+import myosem_edge.firmware_bridge.lsl_port
 from myosem_edge.bundle import Bundle, bundle_from, write_bundle
 from myosem_edge.calibration.profile import require_montage
 from myosem_edge.cli import run as module
@@ -213,6 +214,13 @@ class TestRefusals:
         for more in ((), ("--dry-run",)):
             result = run("--bundle", path, "--port", ports[0], "--hand-port", "/dev/nothing", *more)
             self.check(result, 6, "/dev/nothing")
+
+    def test_a_stream_that_anybody_could_send_is_warned_of(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("pylsl")
+        monkeypatch.setattr(myosem_edge.firmware_bridge.lsl_port, "FIND_S", 0.1)
+        told = "lsl:name=nobody,channels=8,rate_hz=200,unit=counts,layout=ring"
+        result = run("--bundle", bundle(home, front_ends=("lsl",)), "--front-end", told, "--hand-port", "/y")
+        self.check(result, 6, "warning: anybody on this network", "no such stream")
 
 
 class TestDryRun:
