@@ -21,7 +21,7 @@ from myosem_edge import __version__
 from myosem_edge.calibration.profile import LEFT
 from myosem_edge.errors import InputError
 from myosem_edge.files import write_atomic
-from myosem_edge.firmware_bridge.emulators.sources import read_arrays
+from myosem_edge.firmware_bridge.arrays import read_arrays
 from myosem_edge.runtime.decision import REST
 from myosem_edge.signal.montage import Montage
 

@@ -54,7 +54,7 @@ BOARD_SIDE = (
     *("files.py", "clock.py", "errors.py"),
     *(
         f"cli/{name}.py"
-        for name in ("main", "run", "bench", "calibrate", "doctor", "bundle", "grips", "keys", "emulate")
+        for name in ("main", "run", "bench", "calibrate", "doctor", "bundle", "grips", "keys", "emulate", "record")
     ),
 )
 MOST_LINES = 420

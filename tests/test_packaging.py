@@ -21,6 +21,7 @@ LEFT_OUT = shutil.ignore_patterns(
     *("demo-report", "tests", "benchmarks"),
 )
 ROOMS = ("boards", "calibration", "export", "firmware_bridge", "quantize")
+EXTRAS_OF_MESSAGES = ("train", "text", "lsl", "brainflow")
 BOARD_PACKAGES = {"numpy", "click", "pyserial", "cobs", "cryptography", "safetensors", "onnxruntime"}
 BLOCKED = (
     "torch",
@@ -183,12 +184,12 @@ class TestInstallation:
             if extra not in ("text", "tflite"):
                 assert requirement.specifier.contains(pins[requirement.name]), requirement
 
-    @pytest.mark.parametrize("extra", ["train", "text"])
+    @pytest.mark.parametrize("extra", EXTRAS_OF_MESSAGES)
     def test_every_extra_that_a_message_names_exists(self, extra: str) -> None:
         from myosem_edge.cli.main import EXTRAS
 
         assert extra in (importlib.metadata.metadata("myosem-edge").get_all("Provides-Extra") or [])
-        assert set(EXTRAS.values()) <= {"train", "text"}
+        assert set(EXTRAS.values()) <= set(EXTRAS_OF_MESSAGES)
 
     def test_it_imports_from_the_source_tree(self, tmp_path: Path) -> None:
         self.check_place(ROOT, tmp_path)

@@ -21,11 +21,12 @@ import pytest
 
 from myosem_edge import errors
 from myosem_edge.cli.main import READER_GONE, STOPPED, load
+from myosem_edge.firmware_bridge.arrays import read_recording
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
-from myosem_edge.firmware_bridge.emulators.sources import ArraySource, read_recording
-from myosem_edge.firmware_bridge.frontends import FRONT_ENDS
+from myosem_edge.firmware_bridge.emulators.sources import ArraySource
+from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, SOURCES
 from myosem_edge.firmware_bridge.frontends.chords import BOARDS
 from myosem_edge.firmware_bridge.frontends.options import options_of
 from myosem_edge.firmware_bridge.hands import HANDS
@@ -187,8 +188,9 @@ def test_the_first_page_lists_the_hardware_there_is() -> None:
     rows = " ".join(" ".join(row) for row in table_rows("README.md", "## What works today"))
     assert all(f"`--front-end {name}`" in rows for name in FRONT_ENDS)
     assert all(f"`--hand {name}`" in rows for name in HANDS)
-    assert all(driver.info.name in rows for driver in (*FRONT_ENDS.values(), *HANDS.values()))
-    assert rows.count("--front-end") == len(FRONT_ENDS)
+    assert all(f"`--front-end {name}:" in rows for name in SOURCES)
+    assert all(driver.info.name in rows for driver in (*FRONT_ENDS.values(), *SOURCES.values(), *HANDS.values()))
+    assert rows.count("--front-end") == len(FRONT_ENDS) + len(SOURCES)
     assert rows.count("--hand") == len(HANDS)
 
 
@@ -252,7 +254,8 @@ def test_the_facts_of_hands_and_front_ends_on_the_page_are_those_of_the_drivers(
 
 def test_everything_a_front_end_can_be_told_is_on_its_page() -> None:
     told = [row[:2] for row in table_rows("docs/front-ends.md", "# Front ends")]
-    options = [[f"`{name}`", f"`{option}`"] for name, driver in FRONT_ENDS.items() for option in options_of(driver)]
+    drivers = FRONT_ENDS | SOURCES
+    options = [[f"`{name}`", f"`{option}`"] for name, driver in drivers.items() for option in options_of(driver)]
     assert sorted(told) == sorted(options)
 
 

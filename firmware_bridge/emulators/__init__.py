@@ -14,6 +14,8 @@ from myosem_edge.firmware_bridge.emulators.chords import ChordsEmulator
 from myosem_edge.firmware_bridge.emulators.csv import CsvEmulator
 from myosem_edge.firmware_bridge.emulators.cyton import CytonEmulator
 from myosem_edge.firmware_bridge.emulators.dynamixel import DynamixelEmulator
+from myosem_edge.firmware_bridge.emulators.freeeeg32 import FreeEeg32Emulator
+from myosem_edge.firmware_bridge.emulators.hackeeg import HackEegEmulator
 from myosem_edge.firmware_bridge.emulators.inspire import InspireEmulator
 from myosem_edge.firmware_bridge.emulators.mia import MiaEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
@@ -29,6 +31,8 @@ EMULATED_FRONT_ENDS: dict[str, Callable[..., Emulator]] = {
     "csv": CsvEmulator,
     "cyton": CytonEmulator,
     "cyton_daisy": partial(CytonEmulator, daisy=True),
+    "freeeeg32": FreeEeg32Emulator,
+    "hackeeg": HackEegEmulator,
     "myo": MyoEmulator,
     "myosem_wire": MyosemWireEmulator,
     "spikershield": SpikerShieldEmulator,

@@ -15,6 +15,7 @@ from myosem_edge.firmware_bridge.emulators.base import SampleSource
 from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.emulators.streaming import StreamingEmulator
 from myosem_edge.firmware_bridge.frontends.cyton import CHANNELS, END, FULL_SCALE_UV, VREF_UV
+from myosem_edge.firmware_bridge.i24 import pack_i24
 
 GAINS = (1, 2, 4, 6, 8, 12, 24)
 OFF, ON = "12345678qwertyui", "!@#$%^&*QWERTYUI"
@@ -139,8 +140,8 @@ class CytonEmulator(StreamingEmulator):
 
     def _frame(self, samples: np.ndarray, counter: int) -> bytes:
         """One sample as one frame, or with a Daisy as the even and the odd frame of a pair."""
-        counts = np.rint(samples[0].astype(float) * (2**23 - 1) / VREF_UV * self._gain[: self.channels])
-        counts = np.where(self._on[: self.channels], np.clip(counts, -(2**23), 2**23 - 1), 0).astype(np.int64)
+        counts = samples[0].astype(float) * (2**23 - 1) / VREF_UV * self._gain[: self.channels]
+        counts = np.where(self._on[: self.channels], counts, 0.0)
         if not self.daisy:
             return _frame(counter, counts)
         board = counts[:CHANNELS]
@@ -149,6 +150,4 @@ class CytonEmulator(StreamingEmulator):
 
 
 def _frame(counter: int, counts: np.ndarray) -> bytes:
-    data = counts.astype(">i4").tobytes()
-    packed = b"".join(data[i + 1 : i + 4] for i in range(0, len(data), 4))
-    return bytes((0xA0, counter % 256)) + packed + struct.pack(">3h", *AT_REST_G) + b"\xc0"
+    return bytes((0xA0, counter % 256)) + pack_i24(counts) + struct.pack(">3h", *AT_REST_G) + b"\xc0"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import ClassVar
 
 import numpy as np
 
@@ -84,10 +85,13 @@ class FrontEnd(ABC):
     """One EMG acquisition device. Subclasses live one per file in `firmware_bridge/frontends`."""
 
     info: FrontEndInfo
+    caution: ClassVar[str | None] = None  # what has to be known before it drives a hand
+    takes_all: ClassVar[str | None] = None  # the option that all text after the colon of `NAME:TEXT` is
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
         self.failure: str | None = None  # one sentence for a human when phase is FAILED
+        self.finished = False  # FAILED, and nothing is wrong: a recording has been played to its end
         self.counters = Counters()
         self.facts: dict[str, str] = {}  # battery, firmware version, name: whatever the device tells of itself
         self._outgoing = bytearray()

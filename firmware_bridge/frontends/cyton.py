@@ -12,6 +12,7 @@ import numpy as np
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.counted import CountedFrames
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
+from myosem_edge.firmware_bridge.i24 import unpack_i24
 
 CHANNELS = 8  # of one board
 FRAME_BYTES = 33
@@ -165,8 +166,6 @@ class _Pairs:
                 self._even, self._missing, self._begun = None, 0, True
 
 
-def _microvolts(counts: np.ndarray) -> np.ndarray:
-    """Bytes `(n, 3 k)` of signed big-endian 24-bit counts as microvolts `(n, k)`."""
-    wide = np.zeros((len(counts), counts.shape[1] // 3, 4), np.uint8)
-    wide[:, :, :3] = counts.reshape(len(counts), -1, 3)
-    return ((wide.view(">i4")[:, :, 0] >> 8) * UV_PER_COUNT).astype(np.float32)
+def _microvolts(data: np.ndarray) -> np.ndarray:
+    """Bytes `(n, 3 k)` of counts as microvolts `(n, k)`."""
+    return (unpack_i24(data) * UV_PER_COUNT).astype(np.float32)

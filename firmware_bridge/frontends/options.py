@@ -57,12 +57,14 @@ def options_of(driver: type[FrontEnd]) -> Mapping[str, Option]:
 
 
 def read_options(driver: type[FrontEnd], text: str) -> dict[str, Any]:
-    """Keyword arguments for `driver` from `option=value,option=value`.
+    """Keyword arguments for `driver` from `option=value,option=value`, or from all of it where it takes that as one.
 
     Raises:
         InputError: an option that is not known, comes twice, is missing, or has a wrong value; names those it has.
     """
     name, known = driver.info.id, options_of(driver)
+    if driver.takes_all is not None and text:
+        return {driver.takes_all: text}
     expected = ", ".join(f"{option}=" for option in known) or "no options"
     values: dict[str, Any] = {}
     for part in text.split(",") if text else ():
@@ -85,7 +87,7 @@ def read_options(driver: type[FrontEnd], text: str) -> dict[str, Any]:
             where=name,
             found=repr(text) if text else "no options",
             expected=", ".join(f"{option}=" for option in missing),
-            todo=f"Write {name}:{','.join(f'{option}=VALUE' for option in missing)}",
+            todo=f"Write {name}:{(driver.takes_all or '').upper() or ','.join(f'{each}=VALUE' for each in missing)}",
         )
     return values
 

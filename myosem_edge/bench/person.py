@@ -13,7 +13,7 @@ import myosem_edge
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.bench.service import NO_LABEL
 from myosem_edge.calibration.enrol import Labelled
-from myosem_edge.firmware_bridge.emulators.sources import read_arrays
+from myosem_edge.firmware_bridge.arrays import read_arrays
 
 PACK, PERSON = "myo_readings8", "p12548"  # who plays the demo, too
 REPETITIONS = 2  # of each action: the first calibrates

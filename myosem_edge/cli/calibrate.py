@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import click
 
@@ -21,30 +21,16 @@ from myosem_edge.calibration.separation import enrol_separable
 from myosem_edge.calibration.session import CUES, Cue, Plan, Prompt, Session
 from myosem_edge.calibration.store import Store, Which
 from myosem_edge.cli._output import json_option, plain, print_json, table
-from myosem_edge.cli._types import backend_option, front_end_option
+from myosem_edge.cli._types import backend_option, front_end_option, port_option, require_port
 from myosem_edge.clock import Clock, MonotonicClock
 from myosem_edge.errors import DeviceError, RefusedError
 from myosem_edge.firmware_bridge.frontends import make_front_end
-from myosem_edge.firmware_bridge.frontends.base import FrontEnd, Phase
-from myosem_edge.firmware_bridge.port import SerialPort
+from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+from myosem_edge.firmware_bridge.ports import open_front_end
 from myosem_edge.keys import trusted_keys
 from myosem_edge.runtime.decision import REST
 from myosem_edge.runtime.decoder import Model, describe_gallery
-
-TICK_S = 0.02
-FIRST_SAMPLE_S = 60.0  # a scan, three attempts to connect and the armband's own start fit in half of it
-HANG_UP_TICKS = 25  # half a second for the last bytes to leave
-
-
-class Wire(Protocol):
-    """What a session needs of a serial port; `SerialPort` is one."""
-
-    @property
-    def waiting_bytes(self) -> int: ...
-
-    def read_available(self) -> bytes: ...
-
-    def write_some(self, data: bytes = b"") -> int: ...
+from myosem_edge.runtime.reading import Wire, introduction, read_chunks
 
 
 class Screen:
@@ -120,41 +106,23 @@ def run_session(
         DeviceError: the front end fails, or sends no sample.
         RefusedError: a repetition stayed bad however often it was tried.
     """
-    began_s, streaming = clock.now_s(), False
-    front_end.start(began_s)
-    try:
-        while not session.finished:
-            now_s = clock.now_s()
-            chunks = front_end.receive(wire.read_available(), now_s)
-            front_end.tick(now_s)
-            wire.write_some(front_end.to_send())
-            if front_end.phase is Phase.FAILED:
-                raise DeviceError(front_end.failure or "the front end failed", where=where)
+    streaming = False
+    with contextlib.closing(read_chunks(front_end, wire, clock, wait, where=where)) as reading:
+        for now_s, chunks in reading:
             session.device.require_same(front_end.info)
             session.device = front_end.info  # its full scale may be another one
             session.feed(chunks, now_s)
             if chunks and not streaming:
                 streaming = True
-                facts = ", ".join(f"{name} {value}" for name, value in front_end.facts.items())
-                screen.say(f"Connected to the {front_end.info.name}{f' ({facts})' if facts else ''}.")
+                screen.say(introduction(front_end))
             if streaming:
                 for prompt in session.tick(now_s):
                     screen.prompt(prompt, now_s)
-            elif now_s - began_s > FIRST_SAMPLE_S:
-                raise DeviceError(
-                    f"no sample came within {FIRST_SAMPLE_S:.0f} s", where=where, todo="Switch the device off and on"
-                )
             screen.tick(now_s)
-            wait(TICK_S)
-    finally:
-        with contextlib.suppress(DeviceError):  # gone already: whatever ended the session is the news
-            front_end.stop(clock.now_s())
-            wire.write_some(front_end.to_send())
-            for _ in range(HANG_UP_TICKS):
-                if not wire.waiting_bytes:
-                    break
-                wait(TICK_S)
-                wire.write_some()
+            if session.finished:
+                break
+        else:
+            raise DeviceError("it ended before the session", where=where)
     if session.failure is not None:
         raise RefusedError(session.failure.rstrip("."), todo="What was accepted before is unchanged")
 
@@ -206,7 +174,7 @@ def plain_names(bundle: Bundle, actions: tuple[str, ...]) -> dict[str, str]:
 
 @click.command()
 @click.option("--bundle", "bundle_path", type=click.Path(path_type=Path), required=True, help="The bundle to adapt.")
-@click.option("--port", required=True, help="The serial port of the front end.")
+@port_option
 @front_end_option
 @click.option("--profile", "name", default="wearer", show_default=True, help="What to call the profile.")
 @click.option(
@@ -229,7 +197,7 @@ def plain_names(bundle: Bundle, actions: tuple[str, ...]) -> dict[str, str]:
 @click.option("--dry-run", is_flag=True, help="Check bundle, port and montage, show the plan, prompt nobody.")
 def calibrate(
     bundle_path: Path,
-    port: str,
+    port: str | None,
     front_end_name: str,
     name: str,
     side: str,
@@ -250,6 +218,7 @@ def calibrate(
     store = Store.here()
     store.path(name)
     device = make_front_end(front_end_name)
+    where = require_port(device, port)
     bundle = read_bundle(bundle_path, trusted_keys())
     require_montage(bundle, device.info, calibrated=True)
     model = Model.from_bundle(bundle)
@@ -259,14 +228,15 @@ def calibrate(
     screen = JsonScreen() if as_json else LiveScreen() if sys.stdout.isatty() else Screen()
     if foreign := foreign_front_end(bundle, device.info):
         screen.say(f"Warning: {foreign}.")
-    with SerialPort(port, device.info.baud) as wire:
+    clock = MonotonicClock()
+    with open_front_end(device, port, clock) as wire:
         if dry_run:
             _show_plan(plan, names, screen, as_json)
             return
         session = Session(plan, device.info, model.filter.frame_samples, names)
         with selectors.DefaultSelector() as selector:
             selector.register(wire, selectors.EVENT_READ)
-            run_session(session, device, wire, MonotonicClock(), selector.select, screen, where=port)
+            run_session(session, device, wire, clock, selector.select, screen, where=where)
     screen.say("Fitting.")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     fitted = learn(session, bundle, model, mirrored=side == LEFT, backend=backend, created=now)

@@ -13,13 +13,13 @@ from myosem_edge.calibration.collecting import Collecting
 from myosem_edge.calibration.collection import FOLDER, add_session, require_addable
 from myosem_edge.calibration.profile import LEFT, RIGHT, montage_of
 from myosem_edge.calibration.session import CUES, Cue, Plan
-from myosem_edge.cli._types import front_end_option
+from myosem_edge.cli._types import front_end_option, port_option, require_port
 from myosem_edge.cli.calibrate import JsonScreen, LiveScreen, Screen, run_session
 from myosem_edge.clock import MonotonicClock
 from myosem_edge.errors import DeviceError, InputError
 from myosem_edge.files import require_writable
 from myosem_edge.firmware_bridge.frontends import make_front_end
-from myosem_edge.firmware_bridge.port import SerialPort
+from myosem_edge.firmware_bridge.ports import open_front_end
 from myosem_edge.runtime.decision import REST
 
 DEFAULT_ACTIONS = "fist,hand_open,wrist_flexion,wrist_extension,forearm_pronation,forearm_supination"
@@ -27,7 +27,7 @@ INTERRUPTED = 130
 
 
 @click.command()
-@click.option("--port", required=True, help="The serial port of the front end.")
+@port_option
 @front_end_option
 @click.option(
     "--out",
@@ -55,7 +55,7 @@ INTERRUPTED = 130
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--dry-run", is_flag=True, help="Check port and folder, show the plan, prompt nobody.")
 def collect(
-    port: str,
+    port: str | None,
     front_end_name: str,
     out: Path,
     person: str,
@@ -84,10 +84,11 @@ def collect(
     plan = Plan(wanted, repetitions, hold_s, prepare_s, relax_s, cue)
     names = {action: catalogue[action].name for action in plan.actions}
     device = make_front_end(front_end_name)
+    where, clock = require_port(device, port), MonotonicClock()
     folder, montage = out / FOLDER, montage_of(device.info)
     consent = require_addable(folder, person, montage, consent)
     screen = JsonScreen() if as_json else LiveScreen() if sys.stdout.isatty() else Screen()
-    with SerialPort(port, device.info.baud) as wire:
+    with open_front_end(device, port, clock) as wire:
         if dry_run:
             screen.result(
                 {"plan": asdict(plan), "folder": str(folder)},
@@ -100,7 +101,7 @@ def collect(
         with selectors.DefaultSelector() as selector:
             selector.register(wire, selectors.EVENT_READ)
             try:
-                run_session(session, device, wire, MonotonicClock(), selector.select, screen, where=port)
+                run_session(session, device, wire, clock, selector.select, screen, where=where)
             except (KeyboardInterrupt, DeviceError) as stopped:
                 if session.cues:  # what was done well is kept, whatever ended the session
                     finish(session, folder, person, side, consent, screen)

@@ -18,11 +18,12 @@ import numpy as np
 from myosem_edge.cli._output import json_option
 from myosem_edge.cli._types import FiniteRange
 from myosem_edge.errors import InputError, StorageError
+from myosem_edge.firmware_bridge.arrays import read_recording
 from myosem_edge.firmware_bridge.emulators import EMULATED_FRONT_ENDS, EMULATED_HANDS
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
-from myosem_edge.firmware_bridge.emulators.sources import ArraySource, read_recording
+from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, make_front_end
 from myosem_edge.firmware_bridge.frontends.options import options_of
 from myosem_edge.firmware_bridge.hands import HANDS

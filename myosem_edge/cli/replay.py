@@ -64,7 +64,7 @@ def replay(
         raise click.UsageError("Missing argument: BUNDLE and RECORDING, or --log")
     from myosem_edge.bundle import bundle_from
     from myosem_edge.calibration.store import Store
-    from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays, require_borders
+    from myosem_edge.firmware_bridge.arrays import checked_emg, read_arrays, require_borders
     from myosem_edge.firmware_bridge.frontends import make_front_end
     from myosem_edge.runtime.decoder import Model
     from myosem_edge.runtime.replay import compare, decide, read_lines, to_line

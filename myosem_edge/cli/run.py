@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from myosem_edge.cli._output import plain, print_json, table
-from myosem_edge.cli._types import FiniteRange, backend_option, front_end_option
+from myosem_edge.cli._types import FiniteRange, backend_option, front_end_option, port_option, require_port
 from myosem_edge.errors import InputError, MyosemError, RefusedError, StorageError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
@@ -49,7 +49,7 @@ class Chosen:
 
 @click.command()
 @click.option("--bundle", "bundle_path", type=_FILE, required=True, help="The bundle to decode with.")
-@click.option("--port", required=True, metavar="PORT", help="Serial port of the front end.")
+@port_option
 @front_end_option
 @click.option("--hand", "hand_name", default="ability", show_default=True, help="Which hand.")
 @click.option("--hand-port", required=True, metavar="PORT", help="Serial port of the hand.")
@@ -83,7 +83,7 @@ class Chosen:
 @click.option("--dry-run", is_flag=True, help="Check everything, open both ports, say what would happen; send nothing.")
 def run(
     bundle_path: Path,
-    port: str,
+    port: str | None,
     front_end_name: str,
     hand_name: str,
     hand_port: str,
@@ -119,11 +119,13 @@ def run(
     from myosem_edge.runtime.loop import Loop
 
     wanted = None if gpio is None else button_spec(gpio)
-    chosen = _choose(bundle_path, front_end_name, hand_name, profile, grips_path, backend, board_name)
+    chosen = _choose(bundle_path, front_end_name, port, hand_name, profile, grips_path, backend, board_name)
     limits = tightened(chosen.limits, max_speed, max_force)
     require_emulated(chosen.bundle, hand_port, allow_dev_key)
     if foreign := chosen.facts["foreign_front_end"]:
         click.echo(plain(f"warning: {foreign}"), err=True)
+    if caution := chosen.front_end.caution:
+        click.echo(plain(f"warning: {caution}"), err=True)
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force, gpio=gpio)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
     baseline = baseline_of(chosen.enrolment) if chosen.enrolment else None
@@ -253,6 +255,7 @@ def make_decoder(bundle: Bundle, enrolment: Enrolment | None, backend: str) -> D
 def _choose(
     bundle_path: Path,
     front_end_name: str,
+    port: str | None,
     hand_name: str,
     profile: str | None,
     grips_path: Path | None,
@@ -269,6 +272,7 @@ def _choose(
     from myosem_edge.runtime.grips import load_grip_map
 
     device, hand = make_front_end(front_end_name), hand_named(hand_name)
+    require_port(device, port)
     here = board(board_name) if board_name else detect_board().board
     bundle = bundle_from(bundle_path)
     require_montage(bundle, device.info, calibrated=profile is not None)
@@ -290,7 +294,7 @@ def _choose(
         "backend": backend,
         "board": here.name if here else None,
         "budget_ms": here.delay.total_ms if here else None,
-        "front_end": device.info.id,
+        "front_end": front_end_name.partition(":")[0],
         "front_end_options": front_end_name.partition(":")[2] or None,
         "foreign_front_end": foreign_front_end(bundle, device.info) or None,
         "hand": hand.info.id,
@@ -300,15 +304,16 @@ def _choose(
     return Chosen(bundle, device, hand, grip_map, hand_limits(hand.info.limits), names, enrolment, facts)
 
 
-def _links(chosen: Chosen, port: str, hand_port: str, allow_dev_key: bool) -> tuple[Link, Link]:
+def _links(chosen: Chosen, port: str | None, hand_port: str, allow_dev_key: bool) -> tuple[Link, Link]:
     """The ports of front end and hand, not open yet."""
-    from myosem_edge.firmware_bridge.port import SerialPort
+    from myosem_edge.clock import MonotonicClock
+    from myosem_edge.firmware_bridge.ports import open_front_end
     from myosem_edge.runtime.links import Link
     from myosem_edge.runtime.loop import FRONT_END, HAND
 
-    baud, hand_baud = chosen.front_end.info.baud, chosen.hand.info.baud
+    front_end, clock, hand_baud = chosen.front_end, MonotonicClock(), chosen.hand.info.baud
     return (
-        Link(FRONT_END, port, lambda: SerialPort(port, baud)),
+        Link(FRONT_END, require_port(front_end, port), lambda: open_front_end(front_end, port, clock)),
         Link(HAND, hand_port, lambda: open_hand(chosen.bundle, hand_port, hand_baud, allow_dev_key)),
     )
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load as load_tensors
 from myosem_edge.bundle import Bundle
 from myosem_edge.calibration.ring import unlabelled_shift
 from myosem_edge.errors import InputError
-from myosem_edge.firmware_bridge.emulators.sources import checked_emg, read_arrays, require_borders
+from myosem_edge.firmware_bridge.arrays import checked_emg, read_arrays, require_borders
 from myosem_edge.runtime.decoder import Model
 from myosem_edge.runtime.encoder import Fit, view_scale, weigh_views
 

@@ -57,7 +57,8 @@ class Out:
     """What a cycle gives back: bytes for the front end, whole frames for the hand, and what to tell.
 
     `complete` is a cycle in which nothing failed, the only kind that feeds a watchdog. `end` is why there is no point
-    in another cycle. `decided` and `commanded`: decisions came in, a command (not merely a poll) goes out.
+    in another cycle; `over`, that a recording is over, which is no error. `decided` and `commanded`: decisions came in,
+    a command (not merely a poll) goes out.
     """
 
     front_out: bytes = b""
@@ -67,6 +68,7 @@ class Out:
     decided: bool = False
     commanded: bool = False
     end: MyosemError | None = None
+    over: bool = False
 
 
 class Loop:
@@ -420,7 +422,7 @@ class Loop:
         with self._stage("front end, sending", now_s):
             front_out = b"" if FRONT_END in self._unplugged else self.front_end.to_send()
         events, self._events = tuple(self._events), []
-        return Out(front_out, frames, events, self._complete, decided, commanded, self._end)
+        return Out(front_out, frames, events, self._complete, decided, commanded, self._end, self.front_end.finished)
 
 
 def _event(kind: str, now_s: float, **facts: object) -> Event:

@@ -25,7 +25,7 @@ from myosem_edge.runtime.watchdog import Notifier
 from myosem_edge.runtime.wearer_input import Pressed, WearerInput
 
 FAREWELL_S = 0.2  # for the last frames to leave; a port that takes longer is left to the guard
-QUIT, TIME_OVER, ENDED = "quit", "time over", "ended"
+QUIT, TIME_OVER, ENDED, OVER = "quit", "time over", "ended", "the recording is over"
 
 
 class RunningGuard(Beats, Protocol):
@@ -93,7 +93,7 @@ class Runner:
     _watched: dict[str, int] = field(default_factory=dict)
 
     def run(self, seconds: float | None = None, signals: Signals | None = None) -> str:
-        """Cycle until the wearer quits, the time is over, or a signal came; returns which.
+        """Cycle until the wearer quits, the time or a recording is over, or a signal came; returns which.
 
         Raises:
             MyosemError: a device stays away, a part of the program fails again and again, or what came back on the
@@ -142,6 +142,8 @@ class Runner:
                 raise out.end
             if self._no_buttons is not None:  # this cycle has sent the neutral and told why
                 raise self._no_buttons
+            if out.over:
+                return OVER
             if pressed.quit:
                 return QUIT
             if until_s is not None and now_s >= until_s:

@@ -272,7 +272,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
     heard(Screen)
     heard(JsonScreen)
-    monkeypatch.setattr(module, "SerialPort", lambda path, baud: bench)
+    monkeypatch.setattr(module, "open_front_end", lambda front_end, port, clock: bench)
     monkeypatch.setattr(module, "MonotonicClock", lambda: bench.clock)
     monkeypatch.setattr(module.selectors, "DefaultSelector", Selector)
     yield bench

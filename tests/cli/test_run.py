@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "attacks"))
 import bundle_forge as forge
 
 import myosem_edge.calibration.store
+import myosem_edge.firmware_bridge.lsl_port
 from myosem_edge.bundle import Bundle, bundle_from, write_bundle
 from myosem_edge.calibration.profile import require_montage
 from myosem_edge.cli import run as module
@@ -35,8 +36,11 @@ from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, Abili
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
-from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
+from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo
+from myosem_edge.firmware_bridge.frontends.myo import Myo
+from myosem_edge.firmware_bridge.frontends.recording import About
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
+from myosem_edge.runtime.recorder import Recorder, finish
 from tests.runtime.loop_bench import GRIPS, ScriptedDecoder, noise
 
 ROOT = Path(__file__).parents[2]
@@ -229,6 +233,13 @@ class TestRefusals:
             result = run("--bundle", path, "--port", ports[0], "--hand-port", "/dev/nothing", *more)
             self.check(result, 6, "/dev/nothing")
 
+    def test_a_stream_that_anybody_could_send_is_warned_of(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("pylsl")
+        monkeypatch.setattr(myosem_edge.firmware_bridge.lsl_port, "FIND_S", 0.1)
+        told = "lsl:name=nobody,channels=8,rate_hz=200,unit=counts,layout=ring"
+        result = run("--bundle", bundle(home, front_ends=("lsl",)), "--front-end", told, "--hand-port", "/y")
+        self.check(result, 6, "warning: anybody on this network", "no such stream")
+
 
 class TestDryRun:
     def test_it_shows_the_grips_and_sends_nothing(self, home: Path) -> None:
@@ -269,6 +280,26 @@ class TestDryRun:
         shown = json.loads(result.output)
         assert shown["key"] == "maker" and shown["profile"] is None and len(shown["bundle_sha256"]) == 64
         assert {row["action"]: row["grip"] for row in shown["actions"]}["rest"] == "none"
+
+
+class TestRecording:
+    def test_a_recording_drives_the_loop_and_ends_it(self, home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = home / "kim.npz"
+        recorder = Recorder(path, About(Myo.info), 0.0)
+        recorder.add([Chunk(noise()[:120], 0, 0.0), Chunk(noise()[:80], 130, 0.0, 10)], 0.0)
+        recorder.close()
+        finish(path)
+        with OnPty(AbilityEmulator()) as hand:
+            arguments = ("--bundle", bundle(home, DEV_KEY), "--front-end", f"file:{path}", "--hand-port", hand.port)
+            result = run(*arguments, "--json")
+            assert result.exit_code == 0, result.output
+            events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+            refused = run(*arguments, "--port", "/dev/ttyUSB0")
+        assert (refused.exit_code, "has no port" in refused.output) == (2, True)
+        assert (events[0]["front_end"], events[0]["front_end_options"]) == ("file", str(path))
+        assert events[0]["foreign_front_end"] is None
+        counts = events[-1]["front_end"]
+        assert (counts["samples"], counts["lost_samples"]) == (200, 10)
 
 
 class Session:

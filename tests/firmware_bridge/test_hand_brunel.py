@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 
@@ -61,8 +62,9 @@ def test_brunel_hand_moves_and_reads_it() -> None:
         position = [0, 0, 0, 0]
         hopeless_s = time.monotonic() + 15.0
         while time.monotonic() < hopeless_s:
-            position = peer.get_finger_position()
-            if position[1] >= 511:
+            with contextlib.suppress(ValueError):  # it empties its buffer in the middle of a report, and reads its rest
+                position = peer.get_finger_position()
+            if len(position) == 4 and position[1] >= 511:
                 break
         peer._serial.close()
     assert len(position) == 4

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import types
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,23 +16,13 @@ from myosem_edge.firmware_bridge.frontends import FRONT_ENDS
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(90)]
 
-BOARDS = {"cyton": 0, "cyton_daisy": 2}
+BOARDS = {"cyton": 0, "cyton_daisy": 2, "freeeeg32": 17}
 SAMPLES = 300
 HOPELESS_S = 30.0
 
 
 def noise(channels: int) -> np.ndarray:
     return np.random.default_rng(3).normal(0.0, 200.0, (20_000, channels)).astype(np.float32)
-
-
-@pytest.fixture
-def brainflow(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Its package asks setuptools, before Python 3.12, where its library lies; newer setuptools cannot say."""
-    found = pytest.importorskip("brainflow")
-    places = types.ModuleType("pkg_resources")
-    places.resource_filename = lambda module, path: str(Path(found.__file__).parent / path)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pkg_resources", places)
-    return found
 
 
 def read(brainflow: Any, name: str, port: str, samples: int = SAMPLES) -> tuple[np.ndarray, np.ndarray]:

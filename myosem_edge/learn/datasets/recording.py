@@ -13,7 +13,7 @@ import numpy as np
 
 from myosem_edge.actions.catalogue import Label
 from myosem_edge.errors import InputError
-from myosem_edge.firmware_bridge.emulators.sources import require_borders
+from myosem_edge.firmware_bridge.arrays import require_borders
 from myosem_edge.signal.montage import Montage
 
 CUE_ACTIVE_CUT_S, CUE_REST_CUT_S = 0.75, 1.25  # labels that are cues: people start late, and let go later still
