@@ -951,3 +951,14 @@ class TestEdges:
         bench = Bench(LIMITS.tightened(max_commands_per_s=8)).holding()
         assert bench.decide(REJECTED) == NEUTRAL
         assert bench.decide(grip()).kind == "grip"
+
+    @pytest.mark.sr("SR-09")
+    def test_an_open_that_is_held_is_one_message(self) -> None:
+        bench = Bench().armed()
+        for _ in range(3):
+            bench.decide(OPENING)
+        sent = bench.state.message_times_s
+        assert bench.state.command.kind == "open" and len(sent) == 1
+        for _ in range(20):
+            bench.decide(OPENING)
+        assert bench.state.message_times_s == sent, "the same command again is no new message"
