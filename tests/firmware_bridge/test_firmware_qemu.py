@@ -25,9 +25,7 @@ from myosem_edge.firmware_bridge.port import SerialPort
 from tests.export.c_tools import tool
 from tests.firmware_bridge.firmware_host import make, pattern
 from tests.firmware_bridge.test_frontend_myosem_wire import LEFT_OUT
-from tests.firmware_bridge.test_peer_brainflow import brainflow, read
-
-assert brainflow is not None  # a fixture
+from tests.firmware_bridge.test_peer_brainflow import read
 
 pytestmark = [pytest.mark.full, pytest.mark.peer, pytest.mark.timeout(180)]
 
