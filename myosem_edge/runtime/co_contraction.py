@@ -6,9 +6,12 @@ loud the wearer's own grips make the quietest electrode is known from calibratio
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import Chunk
+from myosem_edge.runtime.gate import Wearer
 from myosem_edge.signal.quality import Baseline
 
 WINDOW_S = 0.1
@@ -55,3 +58,8 @@ class CoContraction:
         for tense in ((rms / self._loudest).min(axis=1) >= self.threshold).tolist():
             self._run = self._run + 1 if tense else 0
             self.held = self._run >= self._wanted
+
+
+def pressed(wearer: Wearer, tension: CoContraction | None) -> Wearer:
+    """Keys and buttons, and a stop while everything is tense."""
+    return replace(wearer, stop=True, arm=False) if tension is not None and tension.held else wearer

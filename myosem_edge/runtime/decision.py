@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 REST = "rest"  # the action that asks for nothing
 
@@ -27,3 +29,10 @@ class Decision:
     reason: str  # why it was not accepted; "" when it was
     level: float = 0.5
     nearest: tuple[tuple[str, float], ...] = ()
+
+    def facts(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """For log and console: rounded, with the plain names of actions."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("nearest", "time_s")}
+        rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
+        nearest = [[names.get(action, action), round(similarity, 4)] for action, similarity in self.nearest]
+        return {**rounded, "name": names.get(self.action, self.action), "nearest": nearest}

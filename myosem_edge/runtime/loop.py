@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from myosem_edge.errors import DeviceError, MyosemError
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd, Phase
 from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
-from myosem_edge.runtime.co_contraction import CoContraction
+from myosem_edge.runtime.co_contraction import CoContraction, pressed
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Limits, Reason, Request, State, Wearer, status, step
 from myosem_edge.runtime.gate_log import STEP, Rules, Steps
@@ -323,7 +323,7 @@ class Loop:
             lost_fraction=self._health.lost_fraction(now_s),
             bad_channels=self._health.bad_channels(),
             request=self._request,
-            wearer=self._pressed(),
+            wearer=pressed(self._wearer, self._tension),
             feedback_age_s=now_s - self._heard_s if self.outlet.asks else None,
             loop_late_s=late_s,
             fault="; ".join(faults)[:MOST_TEXT] or None,
@@ -338,11 +338,6 @@ class Loop:
             self._tell(STEP, now_s, **self.steps.facts(inputs, before, command, reasons))
         self._tell_verdict(command, reasons, inputs.fault, now_s)
         return command
-
-    def _pressed(self) -> Wearer:
-        """Keys and buttons, and a stop while everything is tense."""
-        tense = self._tension is not None and self._tension.held
-        return replace(self._wearer, stop=True, arm=False) if tense else self._wearer
 
     def _speak(self, command: Command, now_s: float) -> tuple[tuple[bytes, ...], bool]:
         """The frames that this verdict is worth, and whether a command is among them."""
@@ -411,11 +406,7 @@ class Loop:
             self._tell("signal", now_s, troubles={kind: list(channels) for kind, channels in troubles.items()})
 
     def _tell_decision(self, decision: Decision, now_s: float) -> None:
-        nearest = [[self.names.get(action, action), round(similarity, 4)] for action, similarity in decision.nearest]
-        facts = {name: value for name, value in asdict(decision).items() if name not in ("nearest", "time_s")}
-        rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in facts.items()}
-        name = self.names.get(decision.action, decision.action)
-        self._tell("decision", now_s, **rounded, name=name, nearest=nearest, asked=self._request.reject)
+        self._tell("decision", now_s, **decision.facts(self.names), asked=self._request.reject)
 
     def _out(self, now_s: float, frames: tuple[bytes, ...], decided: bool = False, commanded: bool = False) -> Out:
         front_out = b""

@@ -113,9 +113,9 @@ def test_what_no_bitalino_can_be_is_refused(options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("channels", FRAME_BYTES)
 def test_a_row_of_random_bytes_is_next_to_never_taken_for_frames(channels: int) -> None:
-    """Once in a million places would be chance; a check sum alone passes in 60 000 of them."""
-    noise = random.Random(channels).randbytes(1_000_000)
-    assert len(list(CheckedFrames(FRAME_BYTES[channels]).feed(noise))) <= 24
+    """A few times in a million places would be chance; a check sum alone passes in 60 000 of them."""
+    noise = random.Random(channels).randbytes(200_000)
+    assert len(list(CheckedFrames(FRAME_BYTES[channels]).feed(noise))) <= 12
 
 
 def test_a_stream_is_taken_up_in_the_middle_of_a_frame() -> None:
