@@ -55,7 +55,7 @@ test: $(VENV)/.stamp-test
 	{ { $(RUN) coverage run -m $(PYTEST) -m 'not full and not long'; echo $$? > build/status; } 2>&1 | tee $(LOG); } && \
 	test "$$(cat build/status)" = 0 && \
 	$(RUN) coverage combine --quiet && \
-	$(RUN) coverage report --include='*/runtime/gate.py' --fail-under=100 && \
+	$(RUN) coverage report --include='*/runtime/gate.py,*/runtime/limits.py' --fail-under=100 && \
 	$(RUN) coverage report && \
 	echo && echo 'Skipped:' && { grep -E '^(SKIPPED|XFAIL)' $(LOG) || echo '  nothing'; } && \
 	tail -n 1 $(LOG) && echo "make test took $$(( ($$(date +%s) - begun) / 60 )) min $$(( ($$(date +%s) - begun) % 60 )) s"

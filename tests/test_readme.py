@@ -30,7 +30,7 @@ from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, SOURCES
 from myosem_edge.firmware_bridge.frontends.chords import BOARDS
 from myosem_edge.firmware_bridge.frontends.options import options_of
 from myosem_edge.firmware_bridge.hands import HANDS
-from myosem_edge.runtime.gate import Limits
+from myosem_edge.runtime.limits import Limits
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/first-hour.md")

@@ -18,8 +18,9 @@ from myosem_edge.calibration.store import Store
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.runtime.decoder import Decoder, Model
-from myosem_edge.runtime.gate import Inputs, Limits, State, Wearer, step
+from myosem_edge.runtime.gate import Inputs, State, Wearer, step
 from myosem_edge.runtime.grips import load_grip_map
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.shaper import ShaperState, shape
 
 PARTS = ("body", "encoder", "decision", "hop")

@@ -20,8 +20,9 @@ from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.encoder import Encoded, EncoderState
-from myosem_edge.runtime.gate import Inputs, Limits, State, Wearer, step
+from myosem_edge.runtime.gate import Inputs, State, Wearer, step
 from myosem_edge.runtime.grips import GripMap, load_grip_map
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.match import Matcher
 from myosem_edge.runtime.shaper import ShaperState, shape
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait 
     from myosem_edge.firmware_bridge.hands.base import Hand, HandLimits
     from myosem_edge.firmware_bridge.port import SerialPort
     from myosem_edge.runtime.buttons import Buttons
-    from myosem_edge.runtime.gate import Limits
     from myosem_edge.runtime.grips import GripMap
+    from myosem_edge.runtime.limits import Limits
     from myosem_edge.runtime.links import Link
     from myosem_edge.runtime.loop import Decodes, Loop
     from myosem_edge.runtime.match import Enrolment
@@ -66,7 +66,11 @@ class Chosen:
 @click.option("--max-speed", type=_SHARE, metavar="0..1", help="Tighter speed limit, of the hand's own maximum.")
 @click.option("--max-force", type=_SHARE, metavar="0..1", help="Tighter force limit, of the hand's own maximum.")
 @click.option(
-    "--co-contraction", is_flag=True, help="Tensing every muscle at once for 0.4 s stops the hand; needs a profile."
+    "--co-contraction",
+    type=click.Choice(["stop", "lock"]),
+    is_flag=False,
+    flag_value="stop",
+    help="Tensing every muscle at once for 0.4 s stops the hand, or locks and unlocks it; needs a profile.",
 )
 @backend_option
 @click.option("--board", "board_name", metavar="NAME", help="Board profile instead of the one found.")
@@ -76,7 +80,7 @@ class Chosen:
 @click.option(
     "--gpio",
     metavar="CHIP:stop=LINE,...",
-    help="Buttons: stop, open, arm on lines of a GPIO chip, each to ground (/dev/gpiochip0:stop=17,open=27,arm=22).",
+    help="Buttons: stop, open, arm, lock on lines of a chip, each to ground (/dev/gpiochip0:stop=17,open=27,arm=22).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 @click.option("--allow-dev-key", is_flag=True, help="Let a bundle with a development signature move a real hand.")
@@ -93,7 +97,7 @@ def run(
     neutral: str,
     max_speed: float | None,
     max_force: float | None,
-    co_contraction: bool,
+    co_contraction: Literal["stop", "lock"] | None,
     backend: str,
     board_name: str | None,
     seconds: float | None,
@@ -106,8 +110,8 @@ def run(
 ) -> None:
     """Decode EMG and drive the hand, once you have armed it.
 
-    The hand stays still until you press a, or the arm button. Space or s stops it, o opens it, q ends. Ctrl-C ends too;
-    the hand gets its neutral first.
+    The hand stays still until you press a, or the arm button. Space or s stops it, o opens it, l locks it as it is
+    until you press l again or open it, q ends. Ctrl-C ends too; the hand gets its neutral first.
     """
     if profile is not None and no_profile:
         raise click.UsageError("--profile and --no-profile contradict each other")
@@ -129,10 +133,10 @@ def run(
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force, gpio=gpio)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
     baseline = baseline_of(chosen.enrolment) if chosen.enrolment else None
-    tension = CoContraction(chosen.front_end.info.rate_hz, baseline) if co_contraction else None
+    tension = CoContraction(chosen.front_end.info.rate_hz, baseline, co_contraction) if co_contraction else None
     if tension is not None and not tension.usable:
         raise InputError(
-            "stop by co-contraction cannot be told from this wearer's grips",
+            "co-contraction cannot be told from this wearer's grips",
             found="no profile" if baseline is None else "a grip that is loud on every electrode",
             todo="Leave --co-contraction out, or calibrate with other actions",
         )
@@ -188,7 +192,7 @@ def tightened(limits: Limits, max_speed: float | None, max_force: float | None) 
 
 def hand_limits(hand: HandLimits) -> Limits:
     """The gate's limits for a hand: the hand's own numbers where it has them."""
-    from myosem_edge.runtime.gate import Limits
+    from myosem_edge.runtime.limits import Limits
 
     return Limits(
         max_speed=hand.max_speed,
@@ -338,7 +342,8 @@ def _drive(
     from myosem_edge.runtime.wearer_input import WearerInput
 
     def start_guard(hand_fd: int) -> Guard:
-        return Guard.start(hand_fd, loop.outlet.neutral_frame, release=loop.outlet.release_frame)
+        outlet = loop.outlet
+        return Guard.start(hand_fd, outlet.neutral_frame, halt=outlet.halt_frame, release=outlet.release_frame)
 
     clock, notifier = MonotonicClock(), Notifier.from_env(os.environ)
     live = sys.stdout.isatty() and not as_json

@@ -1,4 +1,4 @@
-"""Buttons on GPIO lines as wearer input: stop, open, arm. The kernel debounces; here is read what is held and pressed.
+"""Buttons on GPIO lines as wearer input: stop, open, arm, lock. The kernel debounces; read is what is held and pressed.
 
 Through libgpiod's Python package `gpiod` 2 (the extra `gpio`), which the kernel's character device serves
 (https://docs.kernel.org/userspace-api/gpio/chardev.html). A button between the line and ground with the chip's own
@@ -21,10 +21,10 @@ CHIP = "button chip"  # what the loop calls the device
 # Push buttons bounce for up to some milliseconds; a quarter of a tick leaves a stop three quarters to be on time.
 DEBOUNCE = timedelta(milliseconds=5)
 CONSUMER = "myosem-edge"
-STOP, OPEN, ARM = "stop", "open", "arm"
-BUTTONS = (STOP, OPEN, ARM)
+STOP, OPEN, ARM, LOCK = "stop", "open", "arm", "lock"
+BUTTONS = (STOP, OPEN, ARM, LOCK)
 _ACTIVE = {("active", "low"), ("active", "high")}
-FORM = "CHIP:stop=LINE,open=LINE,arm=LINE[,active=high]; stop-nc=LINE for a stop that opens its contact"
+FORM = "CHIP:stop=LINE,open=LINE,arm=LINE,lock=LINE[,active=high]; stop-nc=LINE for a stop that opens its contact"
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class Buttons:
     def take(self, readable: bool) -> Wearer:
         """What the wearer presses. `readable` says that the descriptor is: reading edges would wait otherwise.
 
-        Stop and open count while they are held, and once where they were shorter than a cycle. Arm is the edge alone: a
-        button that is held, or stuck since before the start, arms nothing. Arm does not count in a cycle in which
-        another button moved: a cable that was pulled is no wish.
+        Stop and open count while they are held, and once where they were shorter than a cycle. Arm and lock are the
+        edge alone: a button that is held, or stuck since before the start, does nothing. They do not count in a cycle
+        in which another button moved: a cable that was pulled is no wish.
 
         Raises:
             DeviceError: the chip has vanished.
@@ -126,7 +126,8 @@ class Buttons:
         pressed = {button for button, offset in self._offsets.items() if offset in rising}
         if STOP in held | pressed:
             return Wearer(stop=True)
-        return Wearer(open=OPEN in held | pressed, arm=ARM in pressed and moved == {ARM})
+        alone = pressed if len(moved) == 1 else set()
+        return Wearer(open=OPEN in held | pressed, arm=ARM in alone, lock=LOCK in alone)
 
     def close(self) -> None:
         """Give the lines back. Idempotent."""
@@ -193,4 +194,4 @@ def together(keys: Wearer, buttons: Wearer) -> Wearer:
     """Keys and buttons at once: whatever stops stops, and nothing else counts in that cycle."""
     if keys.stop or buttons.stop:
         return Wearer(stop=True)
-    return Wearer(open=keys.open or buttons.open, arm=keys.arm or buttons.arm)
+    return Wearer(open=keys.open or buttons.open, arm=keys.arm or buttons.arm, lock=keys.lock or buttons.lock)

@@ -1,4 +1,4 @@
-"""Stop by tensing everything at once: an override that needs no free hand (SR-12).
+"""Stop, or lock, by tensing everything at once: an override that needs no free hand (SR-12).
 
 All muscles of the forearm together is what no grip looks like: every electrode is loud, the quietest of them too. How
 loud the wearer's own grips make the quietest electrode is known from calibration, and the threshold lies above that.
@@ -7,14 +7,17 @@ loud the wearer's own grips make the quietest electrode is known from calibratio
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import Chunk
+from myosem_edge.runtime.decision import REST, Decision
 from myosem_edge.runtime.gate import Wearer
 from myosem_edge.signal.quality import Baseline
 
 WINDOW_S = 0.1
+TENSE = "tense"
 HOLD_S = 0.3  # a jolt of 0.15 s looks like 0.25 s in the window
 OVER_GRIPS = 1.3  # of the loudest that a calibrated contraction makes its quietest electrode
 LEAST = 0.5  # of the loudest contraction of every electrode: a tense arm is not a stop
@@ -24,10 +27,14 @@ MOST = 1.0  # beyond, nobody could do it on purpose
 class CoContraction:
     """Fed with every chunk; `held` while everything is tense. Without a calibration, or where a grip is too much like
     it, `usable` is false and it is never held.
+
+    `means` is what it does: stops for as long as it is held, or locks (or unlocks) once each time.
     """
 
-    def __init__(self, rate_hz: float, baseline: Baseline | None) -> None:
+    def __init__(self, rate_hz: float, baseline: Baseline | None, means: Literal["stop", "lock"] = "stop") -> None:
+        self.means = means
         self.held = False
+        self._locking = False
         self.threshold = np.inf
         self._size = max(2, round(WINDOW_S * rate_hz))
         self._wanted = round(HOLD_S * rate_hz)
@@ -57,9 +64,19 @@ class CoContraction:
         rms = np.sqrt((power[self._size :] - power[: -self._size])[1:] / self._size)  # at each new sample
         for tense in ((rms / self._loudest).min(axis=1) >= self.threshold).tolist():
             self._run = self._run + 1 if tense else 0
-            self.held = self._run >= self._wanted
+            held = self._run >= self._wanted
+            self._locking = self._locking or (held and not self.held)
+            self.held = held
 
+    def pressed(self, wearer: Wearer) -> Wearer:
+        """Keys and buttons, and what the tension means beside them."""
+        if self.means == "stop":
+            return replace(wearer, stop=True, arm=False) if self.held else wearer
+        locking, self._locking = self._locking, False
+        return replace(wearer, lock=wearer.lock != locking)
 
-def pressed(wearer: Wearer, tension: CoContraction | None) -> Wearer:
-    """Keys and buttons, and a stop while everything is tense."""
-    return replace(wearer, stop=True, arm=False) if tension is not None and tension.held else wearer
+    def vetted(self, decision: Decision) -> Decision:
+        """Not accepted from the moment that tension begins: what is held must not open before the lock has closed."""
+        if not self._run or not decision.accepted or decision.action == REST:
+            return decision
+        return replace(decision, accepted=False, reason=TENSE)

@@ -1,17 +1,18 @@
 """The command gate: says yes or no to every command and never changes one.
 
-`step` is pure, total and deterministic, and this module needs nothing but the standard library. Whoever runs it calls
-`step` at least every 20 ms, samples or not, and sends what it returned now: a verdict is never stored and repeated.
+`step` is pure, total and deterministic; it needs `limits`, and nothing else but the standard library. Whoever runs it
+calls `step` at least every 20 ms, samples or not, and sends what it returned now: a verdict is never stored.
 `docs/safety.md` says what is promised; each promise has an SR id and a test.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
-Number = int | float
+from myosem_edge.runtime.limits import Limits, is_number
+
 Status = Literal["neutral", "armed", "fault"]
 
 
@@ -42,6 +43,7 @@ class Reason(Enum):
     FEW_VOTES = ("few-votes", "Not enough decisions in a row agree yet.")
     NOT_ACCEPTED = ("not-accepted", "The decoder is not sure what you meant.")
     RESTING = ("resting", "You are at rest.")
+    LOCKED = ("locked", "You locked the hand: it stays as it is. Unlock it, or press open.")
     OPENED = ("opened", "You pressed open.")
 
     def __init__(self, page: str, sentence: str) -> None:
@@ -77,12 +79,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Wearer:
-    """What the wearer presses. `stop` and `open` act while they are held; `arm` is an edge, true for one step only."""
+    """What the wearer presses. `stop` and `open` act while they are held; `arm` and `lock` are edges, true for one step
+    only. `lock` locks an armed hand as it is, and unlocks a locked one.
+    """
 
     stop: bool = False
     open: bool = False
     arm: bool = False
     disarm: bool = False
+    lock: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,83 +110,20 @@ class Inputs:
     fault: str | None = None
 
 
-def _limit(default: Number, unit: str, tighter: Literal["lower", "higher", "fixed"], reason: str) -> Any:
-    return field(default=default, metadata={"unit": unit, "tighter": tighter, "reason": reason})
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Every number of the gate; a field's metadata has its unit, its reason and which direction is tighter.
-
-    Raises ValueError for a value that is not a positive number, and for values that contradict each other.
-    """
-
-    stale_s: float = _limit(0.150, "s", "lower", "six hops of 25 ms without a sample is a broken link")
-    stale_latch_s: float = _limit(1.0, "s", "lower", "a longer silence is no hiccup: the wearer decides when to go on")
-    recover_s: float = _limit(0.5, "s", "higher", "a loose plug flickers for less than this")
-    healthy_s: float = _limit(1.0, "s", "higher", "filters have settled and every input has been seen before arming")
-    lost_fraction: float = _limit(0.02, "of 1 s", "lower", "above this, windows no longer look like those trained on")
-    bad_channels: int = _limit(2, "channels", "lower", "one of eight can be masked, two change what actions look like")
-    close_votes: int = _limit(3, "decisions", "higher", "closing needs more evidence than letting go")
-    close_window: int = _limit(4, "decisions", "lower", "3 of 4 costs two hops and stops alternating labels")
-    release_votes: int = _limit(1, "decisions", "lower", "opening or stopping must be easy")
-    release_window: int = _limit(2, "decisions", "higher", "a grip waits until this many decisions in a row ask for it")
-    decision_stale_s: float = _limit(0.150, "s", "lower", "no command outlives the decision that it came from")
-    dwell_s: float = _limit(0.300, "s", "higher", "fingers need a moment of rest between two grips")
-    max_speed: float = _limit(1.0, "of hand", "lower", "the hand's own maximum; a wearer's is lower")
-    max_force: float = _limit(1.0, "of hand", "lower", "the hand's own maximum; a wearer's is lower")
-    max_speed_step: float = _limit(0.25, "of hand", "lower", "full speed takes four commands, time enough to react")
-    max_commands_per_s: float = _limit(50.0, "1/s", "lower", "one per 20 ms tick; more only floods the hand's queue")
-    rate_window_s: float = _limit(0.250, "s", "fixed", "counted over wall time, so sending faster gains nothing")
-    max_close_s: float = _limit(10.0, "s", "lower", "a motor pushing for longer overheats")
-    loop_late_s: float = _limit(0.050, "s", "lower", "two hops of 25 ms")
-    feedback_stale_s: float = _limit(0.5, "s", "lower", "several missed answers: the hand is off or unplugged")
-    max_time_jump_s: float = _limit(1.0, "s", "lower", "nothing that was measured before such a gap is worth anything")
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not _is_number(value) or value < 0 or (value == 0 and name != "lost_fraction"):
-                raise ValueError(f"limit {name}: found {value!r}, expected a number above 0")
-        for name in ("bad_channels", "close_votes", "close_window", "release_votes", "release_window"):
-            if not isinstance(getattr(self, name), int):
-                raise ValueError(f"limit {name}: found {getattr(self, name)!r}, expected a whole number")
-        for name in ("max_speed", "max_force", "lost_fraction"):
-            if getattr(self, name) > 1:
-                raise ValueError(f"limit {name}: found {getattr(self, name)!r}, expected at most 1")
-        if self.close_votes > self.close_window or self.release_votes > self.release_window:
-            raise ValueError("limit votes: more votes are wanted than decisions are looked at")
-        if self.messages_per_window < 1:
-            raise ValueError(f"limit max_commands_per_s: expected at least one in {self.rate_window_s} s")
-
-    @property
-    def messages_per_window(self) -> int:
-        """How many messages any `rate_window_s` may hold."""
-        return int(self.max_commands_per_s * self.rate_window_s)
-
-    def tightened(self, **wearer: Number) -> Limits:
-        """These limits with some made tighter. Raises ValueError for an unknown name and for a wider value."""
-        known = {each.name: each for each in fields(self)}
-        for name, value in wearer.items():
-            if name not in known or not _is_number(value):
-                raise ValueError(f"limit {name}: found {value!r}, expected a number for one of {', '.join(known)}")
-            present, tighter = getattr(self, name), known[name].metadata["tighter"]
-            wider = {"lower": value > present, "higher": value < present, "fixed": value != present}
-            if wider[tighter]:
-                raise ValueError(f"limit {name}: found {value!r}, which is wider than {present!r}")
-        return replace(self, **wearer)  # type: ignore[arg-type]  # __post_init__ checks every value
-
-
 @dataclass(frozen=True)
 class Command:
-    """What may leave for the hand now. Neutral is the hand's own choice of freeze, relax or open; never a grip."""
+    """What may leave for the hand now. Neutral is the hand's own choice of freeze, relax or open; never a grip. Hold is
+    freeze, whatever that choice is: a locked hand lets nothing fall.
+    """
 
-    kind: Literal["neutral", "open", "grip"] = "neutral"
+    kind: Literal["neutral", "hold", "open", "grip"] = "neutral"
     grip: str | None = None
     speed: float = 0.0
     force: float = 0.0
 
 
 NEUTRAL = Command()
+HOLD = Command("hold")
 
 
 @dataclass(frozen=True)
@@ -191,6 +133,7 @@ class State:
     now_s: float | None = None
     healthy_since_s: float | None = None
     armed: bool = False
+    locked: bool = False  # the hand stays as it is until the wearer unlocks or opens it, armed or not
     latched: Reason | None = None  # what took the arming away, until the next arm
     reasons: tuple[Reason, ...] = (Reason.NOT_ARMED,)
     decision_index: int | None = None
@@ -217,8 +160,13 @@ def step(
     troubles = _troubles(state, inputs, limits)
     if Reason.CLOCK_JUMP in troubles:
         # Every remembered time is on a clock that no longer counts.
-        state = State(latched=state.latched, decision_index=state.decision_index, unreleased_grip=state.unreleased_grip)
-    now_s = inputs.now_s if _is_number(inputs.now_s) else 0.0
+        state = State(
+            locked=state.locked,
+            latched=state.latched,
+            decision_index=state.decision_index,
+            unreleased_grip=state.unreleased_grip,
+        )
+    now_s = inputs.now_s if is_number(inputs.now_s) else 0.0
     healthy_since_s = None if troubles else now_s if state.healthy_since_s is None else state.healthy_since_s
     healthy_for_s = -1.0 if healthy_since_s is None else now_s - healthy_since_s
     state = _counted(state, request, limits, now_s)
@@ -243,7 +191,15 @@ def step(
     elif not troubles and healthy_for_s < limits.recover_s:
         reasons.add(Reason.RECOVERING)
 
-    command, keep_votes = NEUTRAL, False
+    locked = state.locked
+    if wearer.open and not wearer.stop:
+        locked = False
+    elif wearer.lock and not wearer.stop:
+        locked = armed and not locked
+    if locked:
+        reasons.add(Reason.LOCKED)
+
+    command, keep_votes = HOLD if locked else NEUTRAL, False
     if wearer.open and not wearer.stop:
         # At the wearer's own top speed: letting go must not depend on any number of the decoder.
         command = Command("open", None, limits.max_speed)
@@ -255,9 +211,10 @@ def step(
     ordered = tuple(sorted(reasons, key=lambda reason: reason.severity))
     state = replace(
         _sent(state, request, command, limits, now_s),
-        now_s=inputs.now_s if _is_number(inputs.now_s) else state.now_s,
+        now_s=inputs.now_s if is_number(inputs.now_s) else state.now_s,
         healthy_since_s=healthy_since_s,
         armed=armed,
+        locked=locked,
         latched=latched,
         reasons=ordered,
         votes=state.votes if keep_votes else (),
@@ -275,11 +232,6 @@ def status(state: State) -> tuple[Status, Reason | None]:
     return ("fault" if reason in HEALTH else "armed"), reason
 
 
-def _is_number(value: object) -> bool:
-    """A finite number of ordinary size: 1e9 s is thirty years, far above every quantity here."""
-    return isinstance(value, (int, float)) and -1e9 < value < 1e9
-
-
 def _troubles(state: State, inputs: Inputs, limits: Limits) -> set[Reason]:
     """What is wrong with the world now; empty when healthy."""
     request, feedback_age_s = inputs.request, inputs.feedback_age_s
@@ -287,7 +239,7 @@ def _troubles(state: State, inputs: Inputs, limits: Limits) -> set[Reason]:
     troubles = set()
     if inputs.fault is not None:
         troubles.add(Reason.FAULT)
-    if not _is_number(inputs.now_s):
+    if not is_number(inputs.now_s):
         troubles |= {Reason.BAD_NUMBER, Reason.CLOCK_JUMP}
     elif state.now_s is not None:
         elapsed_s = inputs.now_s - state.now_s
@@ -296,7 +248,7 @@ def _troubles(state: State, inputs: Inputs, limits: Limits) -> set[Reason]:
     ages_s = (inputs.sample_age_s, 0.0 if feedback_age_s is None else feedback_age_s)
     counts = (inputs.lost_fraction, inputs.bad_channels)
     numbers = (*ages_s, *counts, inputs.loop_late_s, request.speed, request.force)
-    usable = all(map(_is_number, numbers)) and isinstance(request.decision_index, int)
+    usable = all(map(is_number, numbers)) and isinstance(request.decision_index, int)
     # A stamp slightly ahead of `now_s` is two readings of one clock; far ahead, or a negative count, is a defect.
     if not usable or min(ages_s) < -limits.stale_s or min(counts) < 0:
         troubles.add(Reason.BAD_NUMBER)
@@ -376,7 +328,7 @@ def _judged(
 
 def _sent(state: State, request: Request, command: Command, limits: Limits, now_s: float) -> State:
     """Remember what leaves: the rate, what has to be released first, and how long one grip has been closing."""
-    if command.kind != "neutral" and command != state.command:
+    if command.kind in ("open", "grip") and command != state.command:
         state = replace(state, message_times_s=(*state.message_times_s, now_s)[-limits.messages_per_window :])
     if command.kind == "grip":
         if state.closing_grip != command.grip:
@@ -391,6 +343,8 @@ def _sent(state: State, request: Request, command: Command, limits: Limits, now_
         idle_since_s = now_s if state.idle_since_s is None else state.idle_since_s
         if now_s - idle_since_s >= limits.dwell_s:
             state = replace(state, closing_grip=None)
+    if command.kind == "hold":  # a grip that is held is not released
+        return replace(state, command=command, neutral_since_s=None, idle_since_s=idle_since_s)
     neutral_since_s = now_s if state.neutral_since_s is None else state.neutral_since_s
     if now_s - neutral_since_s >= limits.dwell_s:
         state = replace(state, unreleased_grip=None)

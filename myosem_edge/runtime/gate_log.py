@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from myosem_edge.errors import InputError
-from myosem_edge.runtime.gate import Command, Inputs, Limits, Reason, Request, State, Wearer, step
+from myosem_edge.runtime.gate import Command, Inputs, Reason, Request, State, Wearer, step
+from myosem_edge.runtime.limits import Limits
 
 SNAPSHOT_S = 30.0  # of a log that lost its beginning, no more than this cannot be replayed
 START, STEP, DROPPED = "start", "step", "dropped"

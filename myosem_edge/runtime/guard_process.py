@@ -29,9 +29,18 @@ class Guard:
 
     @classmethod
     def start(
-        cls, hand_fd: int, neutral: bytes, *, release: bytes = b"", timeout_ms: int = 100, hold_ms: int = 2000
+        cls,
+        hand_fd: int,
+        neutral: bytes,
+        *,
+        halt: bytes = b"",
+        release: bytes = b"",
+        timeout_ms: int = 100,
+        hold_ms: int = 2000,
     ) -> Guard:
         """Start the guard on the hand's open descriptor and wait until it watches; silence counts from the first beat.
+
+        It sends `neutral`, or `halt` where the last beat was that of a locked hand, and `release` last.
 
         Raises:
             DeviceError: it did not come up.
@@ -40,7 +49,8 @@ class Guard:
         os.set_blocking(writing_fd, False)
         numbers = {"hand-fd": hand_fd, "heartbeat-fd": reading_fd, "timeout-ms": timeout_ms, "hold-ms": hold_ms}
         arguments = [f"--{name}={value}" for name, value in numbers.items()]
-        arguments += [f"--neutral={neutral.hex()}", f"--release={release.hex()}"]
+        frames = {"neutral": neutral, "halt": halt or neutral, "release": release}
+        arguments += [f"--{name}={frame.hex()}" for name, frame in frames.items()]
         try:
             # Isolated and without site-packages: nothing that is installed can delay or break it.
             process = subprocess.Popen(
@@ -64,12 +74,14 @@ class Guard:
             raise DeviceError("the guard process did not come up", found=f"exit code {process.wait()}")
         return cls(process, writing_fd)
 
-    def beat(self) -> bool:
-        """Say that the loop is well. Never blocks and never raises; False if the guard is gone or does not listen."""
+    def beat(self, locked: bool = False) -> bool:
+        """Say that the loop is well, and whether the hand is locked. Never blocks and never raises; False if the guard
+        is gone or does not listen.
+        """
         if self._heartbeat_fd is None:
             return False
         try:
-            os.write(self._heartbeat_fd, b".")
+            os.write(self._heartbeat_fd, b"l" if locked else b".")
         except OSError:
             return False
         return True

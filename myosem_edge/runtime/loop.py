@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from myosem_edge.errors import DeviceError, MyosemError
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd, Phase
 from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
-from myosem_edge.runtime.co_contraction import CoContraction, pressed
+from myosem_edge.runtime.co_contraction import CoContraction
 from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Limits, Reason, Request, State, Wearer, status, step
+from myosem_edge.runtime.gate import HOLD, NEUTRAL, Command, Inputs, Reason, Request, State, Wearer, status, step
 from myosem_edge.runtime.gate_log import STEP, Rules, Steps
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.health import SampleHealth, Spread
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.links import Wait
 from myosem_edge.runtime.outlet import Outlet
 from myosem_edge.runtime.shaper import ShaperState, shape
@@ -49,7 +50,7 @@ class Decodes(Protocol):
 class Beats(Protocol):
     """What has to hear from the loop; `runtime.guard_process.Guard` does."""
 
-    def beat(self) -> bool: ...
+    def beat(self, locked: bool = False) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Loop:
         self.steps = Steps(Rules(limits, self._grips))
         self._checked = front_end.info
         self._health = health or SampleHealth(self._checked)
-        self._tension = co_contraction
+        self._tension = co_contraction or CoContraction(self._checked.rate_hz, None)
         self._told_troubles: dict[str, tuple[int, ...]] = {}
         self._guard, self._guarded = guard, guard is not None
         self._gate, self._shaper, self._request = State(), ShaperState(), Request()
@@ -155,7 +156,7 @@ class Loop:
         self._last_s = now_s
         self.late.add(late_s)
         # A stop that meets a failing gate is not lost: it is handed in until the gate has taken it.
-        self._wearer = Wearer(self._wearer.stop or wearer.stop, wearer.open, wearer.arm, wearer.disarm)
+        self._wearer = replace(wearer, stop=self._wearer.stop or wearer.stop)
         self._complete = not self._failed
 
         chunks = self._listen(now_s, front_bytes, hand_bytes)
@@ -168,7 +169,7 @@ class Loop:
         frames, commanded = self._speak(command, now_s)
         if self._complete and self._guard is not None:
             with self._stage("guard", now_s, otherwise=self._lose_guard):
-                self._guarded = self._guard.beat()
+                self._guarded = self._guard.beat(self._gate.locked)
         self._complete = self._complete and self._guarded
         self.counts["incomplete"] += not self._complete
         return self._out(now_s, frames, decided=bool(decisions), commanded=commanded)
@@ -244,8 +245,7 @@ class Loop:
             with self._stage("signal", now_s):
                 for chunk in chunks:
                     self._health.add(chunk)
-                    if self._tension is not None:
-                        self._tension.add(chunk)
+                    self._tension.add(chunk)
                 self._tell_troubles(now_s)
         with self._stage(HAND, now_s):
             for feedback in self.hand.receive(hand_bytes, now_s):
@@ -300,11 +300,11 @@ class Loop:
             if decision is not None:
                 with self._stage("shaper", now_s, otherwise=self._forget_request):
                     self.counts["decisions"] += 1
-                    vetted = self._health.vetted(decision, self.limits.bad_channels)
+                    vetted = self._tension.vetted(self._health.vetted(decision, self.limits.bad_channels))
                     self._shaper, self._request = shape(
                         self._shaper, vetted, self.grip_map, self.limits, now_s, self._gate.command
                     )
-            command = NEUTRAL
+            command = HOLD if self._gate.locked else NEUTRAL
             with self._stage("gate", now_s):
                 command = self._step(now_s, late_s)
         if decisions and now_s - self._told_decision_s >= DECISION_EVENT_S - 1e-6:
@@ -323,7 +323,7 @@ class Loop:
             lost_fraction=self._health.lost_fraction(now_s),
             bad_channels=self._health.bad_channels(),
             request=self._request,
-            wearer=pressed(self._wearer, self._tension),
+            wearer=self._tension.pressed(self._wearer),
             feedback_age_s=now_s - self._heard_s if self.outlet.asks else None,
             loop_late_s=late_s,
             fault="; ".join(faults)[:MOST_TEXT] or None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from myosem_edge.errors import RefusedError
 from myosem_edge.firmware_bridge.hands.base import Hand, Neutral
-from myosem_edge.runtime.gate import NEUTRAL, Command
+from myosem_edge.runtime.gate import HOLD, NEUTRAL, Command
 
 POLL_S = 0.100  # five answers fit into the gate's patience with a hand
 NEUTRAL_AGAIN_S = 0.100  # a neutral that the wire has swallowed must not leave a hand moving that needs no keep-alive
@@ -21,8 +21,8 @@ class NotAllowedError(Exception):
 class Outlet:
     """Everything that may be said to one hand.
 
-    `neutral_frame` is the wearer's choice of neutral, `farewell` the last frames of a session. Both exist before
-    anything can go wrong.
+    `neutral_frame` is the wearer's choice of neutral, `halt_frame` keeps hold whatever was chosen, `farewell` are the
+    last frames of a session. They exist before anything can go wrong.
 
     Raises:
         RefusedError: this hand has no such neutral.
@@ -36,12 +36,13 @@ class Outlet:
             )
         self._hand = hand
         self.neutral_frame = self._checked(hand.neutral(neutral))
-        self._halt_frame = self._checked(hand.stop())
+        self.halt_frame = self._checked(hand.stop())
         release = hand.release()
         self.release_frame = self._checked(release) if release else b""
         self.asks = bool(hand.poll())  # whether this hand can be asked how it is
         self._keep_alive_s = None if hand.info.keep_alive_s is None else hand.info.keep_alive_s / 2
         self.commands = self.polls = 0
+        self._locked = False
         self._engaged = False  # for the whole session: a hand that comes back may still be moving
         self.reset(0.0)
 
@@ -61,8 +62,8 @@ class Outlet:
 
     @property
     def farewell(self) -> tuple[bytes, ...]:
-        """Neutral, then the hand back to its own inputs. A hand that was never commanded is merely halted."""
-        last = self.neutral_frame if self._engaged else self._halt_frame
+        """Neutral, then the hand back to its own inputs. A hand that is locked, or was never commanded, is halted."""
+        last = self.neutral_frame if self._engaged and not self._locked else self.halt_frame
         return (last, self.release_frame) if self.release_frame else (last,)
 
     def command(self, command: Command, armed: bool, now_s: float) -> tuple[bytes, ...]:
@@ -74,14 +75,16 @@ class Outlet:
         Raises:
             NotAllowedError, ValueError: the driver refuses the command. Then `fall_back` has the frame to send.
         """
+        self._locked = command.kind == "hold"
         self._engaged = self._engaged or armed or command.kind != "neutral"
         if not self._engaged or not self._is_due(command, now_s):
             return ()
         return self._sending(self._checked(self._encoded(command)), command, now_s)
 
     def fall_back(self, now_s: float) -> tuple[bytes, ...]:
-        """Neutral, whatever was asked for."""
-        return self._sending(self.neutral_frame, NEUTRAL, now_s)
+        """Neutral, whatever was asked for; a hand whose last verdict was to hold is halted."""
+        command, frame = (HOLD, self.halt_frame) if self._locked else (NEUTRAL, self.neutral_frame)
+        return self._sending(frame, command, now_s)
 
     def poll(self, now_s: float, commanded: bool) -> tuple[bytes, ...]:
         """The question for feedback, when it is time; it gives way to a command, but not for ever."""
@@ -96,14 +99,16 @@ class Outlet:
         if command != self._sent:
             return True
         again_s = self._keep_alive_s
-        if command.kind == "neutral":
+        if command.kind in ("neutral", "hold"):
             again_s = NEUTRAL_AGAIN_S if again_s is None else min(again_s, NEUTRAL_AGAIN_S)
         return again_s is not None and now_s - self._sent_s >= again_s - 1e-9
 
     def _encoded(self, command: Command) -> bytes:
         if command.kind == "grip":
             return self._hand.grip(str(command.grip), command.speed, command.force)
-        return self._hand.open_hand(command.speed) if command.kind == "open" else self.neutral_frame
+        if command.kind == "open":
+            return self._hand.open_hand(command.speed)
+        return self.halt_frame if command.kind == "hold" else self.neutral_frame
 
     def _sending(self, frame: bytes, command: Command, now_s: float) -> tuple[bytes, ...]:
         self._sent, self._sent_s = command, now_s

@@ -14,8 +14,9 @@ import math
 from dataclasses import dataclass, replace
 
 from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.gate import NEUTRAL, Command, Limits, Request
+from myosem_edge.runtime.gate import NEUTRAL, Command, Request
 from myosem_edge.runtime.grips import OPEN, GripMap
+from myosem_edge.runtime.limits import Limits
 
 RAMP_S = 0.3  # long enough to notice a wrong grip before it moves fast, short enough not to be felt as delay
 MIN_SPEED = 0.125  # of the hand's maximum: slower movement looks like none
@@ -55,6 +56,8 @@ def shape(
     """
     if state.request is not None and state.request.decision_index == decision.index:
         return state, state.request
+    if issued.kind == "hold":
+        issued = NEUTRAL  # to the ramp they are one; neither is a release
     if issued != state.issued:
         started = issued.kind == "grip" and (state.issued.kind, state.issued.grip) != ("grip", issued.grip)
         state = replace(

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from myosem_edge.runtime.wearer_input import HELP
+
 Event = dict[str, Any]
 
 BAR = 20
@@ -15,7 +17,6 @@ NOTE_S = 3.0  # long enough to read a sentence whose cause lasted one tick
 CLEAR_LINE, CLEAR_BELOW, UP = "\x1b[K", "\x1b[J", "\x1b[{}A"
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 COLOURS = {"armed": "\x1b[32m", "neutral": "\x1b[33m", "fault": "\x1b[31m"}
-KEYS = "space or s stop   o open   a arm   q quit"
 
 
 class LiveView:
@@ -53,7 +54,7 @@ class LiveView:
 
     def picture(self, columns: int) -> list[str]:
         """The lines, none wider than the terminal."""
-        return [*self._status(columns), "", *self._decision(columns), "", *self._hand(columns), "", _cut(KEYS, columns)]
+        return [*self._status(columns), "", *self._decision(columns), "", *self._hand(columns), "", _cut(HELP, columns)]
 
     def _tell(self, text: str) -> None:
         self._note, self._note_until_s = text, self._now_s() + NOTE_S

@@ -1,7 +1,7 @@
-"""The keyboard as wearer input: stop, open, arm, quit. A machine of bytes and time, and a thin holder of the terminal.
+"""The keyboard as wearer input: stop, open, arm, lock, quit. A machine of bytes and time, and a holder of the terminal.
 
-A terminal tells when a key goes down, never when it comes up. Stop and arm are edges and need no more; open is held for
-as long as the slowest hand takes to open, or until another key is pressed.
+A terminal tells when a key goes down, never when it comes up. Stop, arm and lock are edges and need no more; open is
+held for as long as the slowest hand takes to open, or until another key is pressed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from myosem_edge.runtime.gate import Wearer
 READ_BYTES = 256
 ARM_ALONE_S = 0.1  # nobody types so fast on purpose; pasted text and split escape sequences come faster
 OPEN_HOLD_S = 2.0  # a full movement at the slowest speed of the Ability Hand
-STOP_KEYS, OPEN_KEY, ARM_KEY, QUIT_KEY, ESCAPE = b" s", ord("o"), ord("a"), ord("q"), 0x1B
-HELP = "space or s stop   o open   a arm   q quit"
+STOP_KEYS, OPEN_KEY, ARM_KEY, LOCK_KEY, QUIT_KEY, ESCAPE = b" s", ord("o"), ord("a"), ord("l"), ord("q"), 0x1B
+HELP = "space or s stop   o open   a arm   l lock   q quit"
 
 
 @dataclass(frozen=True)
@@ -37,28 +37,28 @@ class Keys:
     """Bytes of a keyboard to wearer input. What is not a key of ours is ignored."""
 
     def __init__(self) -> None:
-        self._stop = self._arm = self._quit = False
+        self._stop = self._arm = self._lock = self._quit = False
         self._open_until_s: float | None = None
         self._other_s = -float("inf")  # when something else than the arming key was typed last
 
     def feed(self, data: bytes, now_s: float) -> None:
         """Take what one read brought, in order: the later of two keys that contradict each other counts, stop always.
 
-        Arming has to be typed alone: an `a` in pasted text or in what an arrow key sends is none. In an escape
-        sequence, and in whatever came with it, nothing but stop counts.
+        Arming and locking have to be typed alone: an `a` in pasted text or in what an arrow key sends is none. In an
+        escape sequence, and in whatever came with it, nothing but stop counts.
         """
-        alone = not data.strip(bytes((ARM_KEY,)))
+        alone = not data.strip(bytes((ARM_KEY,))) or not data.strip(bytes((LOCK_KEY,)))
         escaped = False
         for key in data:
             escaped = escaped or key == ESCAPE
             if key in STOP_KEYS:
-                self._stop, self._arm, self._open_until_s = True, False, None
+                self._stop, self._arm, self._lock, self._open_until_s = True, False, False, None
             elif escaped:
                 continue
             elif key == OPEN_KEY:
-                self._arm, self._open_until_s = False, now_s + OPEN_HOLD_S
-            elif key == ARM_KEY and alone and now_s - self._other_s >= ARM_ALONE_S:
-                self._arm, self._open_until_s = True, None
+                self._arm, self._lock, self._open_until_s = False, False, now_s + OPEN_HOLD_S
+            elif key in (ARM_KEY, LOCK_KEY) and alone and now_s - self._other_s >= ARM_ALONE_S:
+                self._arm, self._lock, self._open_until_s = key == ARM_KEY, key == LOCK_KEY, None
             elif key == QUIT_KEY:
                 self._quit = True
         if not alone:
@@ -72,10 +72,12 @@ class Keys:
         """What holds now. Edges are handed out once; a stop goes out alone, so that nothing arms in the same step."""
         if self._open_until_s is not None and now_s >= self._open_until_s:
             self._open_until_s = None
-        stop, arm = self._stop, self._arm and not self._stop
+        stop = self._stop
+        arm, lock = self._arm and not stop, self._lock and not stop
         self._stop = False
-        self._arm = self._arm and not arm
-        return Pressed(Wearer(stop=stop, open=self._open_until_s is not None and not stop, arm=arm), self._quit)
+        self._arm, self._lock = self._arm and not arm, self._lock and not lock
+        held = self._open_until_s is not None and not stop
+        return Pressed(Wearer(stop=stop, open=held, arm=arm, lock=lock), self._quit)
 
 
 class WearerInput:

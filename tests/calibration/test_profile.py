@@ -31,7 +31,7 @@ from myosem_edge.manifest import Manifest
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Fit
-from myosem_edge.runtime.gate import Limits
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.match import Enrolment
 from myosem_edge.signal.montage import Montage
 

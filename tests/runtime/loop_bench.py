@@ -19,13 +19,15 @@ from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.firmware_bridge.hands.base import Hand, Neutral
 from myosem_edge.runtime.co_contraction import CoContraction
 from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.gate import Limits, Wearer
+from myosem_edge.runtime.gate import Wearer
 from myosem_edge.runtime.grips import OPEN, GripMap, GripRule
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.loop import Event, Loop, Out
 
 STEP_S = 0.010
 HOP_SAMPLES = 5
 STOP, ARM, OPEN_KEY, NOTHING = Wearer(stop=True), Wearer(arm=True), Wearer(open=True), Wearer()
+LOCK = Wearer(lock=True)
 GRIPS = GripMap(
     {
         "rest": GripRule(None, 0.6, "meaning"),
@@ -63,9 +65,11 @@ class FakeGuard:
     def __init__(self) -> None:
         self.alive = True
         self.beats = 0
+        self.locked = False
 
-    def beat(self) -> bool:
+    def beat(self, locked: bool = False) -> bool:
         self.beats += self.alive
+        self.locked = locked
         return self.alive
 
 

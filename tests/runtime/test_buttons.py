@@ -22,8 +22,8 @@ from myosem_edge.runtime.runner import TIME_OVER
 from tests.runtime.gpio_stand_in import StandInChip, StandInRequest, gpiod
 from tests.runtime.test_loop_runner import RunnerBench, selectors_readable
 
-STOP, OPEN, ARM = 17, 27, 22
-TEXT = "/dev/gpiochip0:stop=17,open=27,arm=22"
+STOP, OPEN, ARM, LOCK = 17, 27, 22, 5
+TEXT = "/dev/gpiochip0:stop=17,open=27,arm=22,lock=5"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ class TestSpec:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            (TEXT, ButtonSpec("/dev/gpiochip0", {"stop": 17, "open": 27, "arm": 22})),
+            (TEXT, ButtonSpec("/dev/gpiochip0", {"stop": 17, "open": 27, "arm": 22, "lock": 5})),
             ("/dev/x:stop=GPIO17", ButtonSpec("/dev/x", {"stop": "GPIO17"})),
             ("/dev/x:stop=1,active=high", ButtonSpec("/dev/x", {"stop": 1}, active_high=True)),
             ("/dev/x:arm=2,stop-nc=1", ButtonSpec("/dev/x", {"arm": 2, "stop": 1}, stop_opens=True)),
@@ -185,13 +185,16 @@ class TestMeaning:
         assert taken(buttons) == Wearer(stop=True)
 
     @pytest.mark.sr("SR-01")
-    def test_arm_is_an_edge_and_no_level(self, buttons: Buttons, finger: StandInRequest) -> None:
-        finger.held.add(ARM)
+    @pytest.mark.parametrize(("line", "wanted"), [(ARM, Wearer(arm=True)), (LOCK, Wearer(lock=True))])
+    def test_arm_and_lock_are_edges_and_no_levels(
+        self, buttons: Buttons, finger: StandInRequest, line: int, wanted: Wearer
+    ) -> None:
+        finger.held.add(line)
         assert taken(buttons) == Wearer(), "held, or stuck, since before the start"
-        finger.let_go(ARM)
+        finger.let_go(line)
         assert taken(buttons) == Wearer()
-        finger.press(ARM)
-        assert [taken(buttons), taken(buttons)] == [Wearer(arm=True), Wearer()]
+        finger.press(line)
+        assert [taken(buttons), taken(buttons)] == [wanted, Wearer()]
 
     @pytest.mark.sr("SR-01")
     def test_arm_does_not_count_when_other_buttons_move(self, buttons: Buttons, finger: StandInRequest) -> None:

@@ -1,6 +1,8 @@
-"""Tensing everything stops the hand; no grip of a real wearer does."""
+"""Tensing everything stops or locks the hand; no grip of a real wearer does."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.runtime.co_contraction import CoContraction
+from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.gate import Wearer
 from myosem_edge.signal.quality import Baseline
 from tests.runtime.loop_bench import Bench
 from tests.signal.test_quality import baseline, person, rest
@@ -64,6 +68,45 @@ def test_the_cuts_of_a_stream_make_no_difference(size: int) -> None:
     samples = np.concatenate((rest()[:100], tense(2.0, 0.6), rest()[:100]))
     for at in (150, 215, 240, len(samples)):
         assert fed(samples[:at], size)[0].held == fed(samples[:at], 1)[0].held
+
+
+def test_each_tension_locks_once() -> None:
+    each = CoContraction(RATE_HZ, baseline(), "lock")
+    pressed = []
+    for samples in (tense(2.0, 1.0), rest()[:100], tense(2.0, 1.0)):
+        for first in range(0, len(samples), 5):
+            each.add(Chunk(samples[first : first + 5], first, 0.0))
+            pressed.append(each.pressed(Wearer()))
+    assert [wearer.lock for wearer in pressed].count(True) == 2
+    assert {wearer.stop for wearer in pressed} == {False}
+
+
+def test_while_it_is_tense_nothing_but_rest_is_accepted() -> None:
+    """What is carried must not fall while the wearer tenses to lock it."""
+    each, _ = fed(tense(2.0, 0.2), detector=CoContraction(RATE_HZ, baseline(), "lock"))
+    assert not each.held
+    opening = Decision(1, 0.0, "hand_open", 1.0, 1.0, 1.0, "calibrated", True, "")
+    vetted = each.vetted(opening)
+    assert (vetted.accepted, vetted.reason) == (False, "tense")
+    resting = replace(opening, action="rest")
+    assert each.vetted(resting) is resting
+    each, _ = fed(rest()[:100], detector=each)
+    assert each.vetted(opening) is opening
+
+
+@pytest.mark.sr("SR-14")
+def test_the_loop_locks_the_hand_and_stays_armed() -> None:
+    class Held(CoContraction):
+        def add(self, chunk: Chunk) -> None:
+            self._locking, armed[0] = armed[0], False
+
+    armed = [False]
+    bench = Bench(co_contraction=Held(RATE_HZ, None, "lock"))
+    bench.close()
+    armed[0] = True
+    bench.wait(0.1)
+    assert bench.loop.armed
+    assert "locked" in bench.verdict["reasons"]
 
 
 def test_the_loop_stops_and_disarms_while_it_is_held() -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from myosem_edge.cli.main import main
 from myosem_edge.errors import InputError
-from myosem_edge.runtime.gate import Command, Limits, Reason, State
+from myosem_edge.runtime.gate import Command, Reason, State
 from myosem_edge.runtime.gate_log import Rules, read_events, state_from_dict, state_to_dict
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.telemetry import encode
 from tests.runtime.loop_bench import GRIPS, STOP, Bench
 

@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from myosem_edge.clock import VirtualClock
 from myosem_edge.runtime.gate import (
     HEALTH,
+    HOLD,
     NEUTRAL,
     Command,
     Inputs,
-    Limits,
     Reason,
     Request,
     State,
@@ -25,6 +25,7 @@ from myosem_edge.runtime.gate import (
     status,
     step,
 )
+from myosem_edge.runtime.limits import Limits
 
 GRIPS = frozenset({"power", "pinch", "tripod"})
 UNTOUCHED = Wearer()
@@ -50,6 +51,7 @@ class GateMachine(RuleBasedStateMachine):
         self.world: dict[str, Any] = {}
         self.command = NEUTRAL
         self.wearer = Wearer()
+        self.locked = False
         self.messages_s: list[float] = []
         self.good_since_s: float | None = None
         self.deliberately_armed = False
@@ -75,10 +77,13 @@ class GateMachine(RuleBasedStateMachine):
             self.deliberately_armed = False
         elif wearer.arm and self.state.armed:
             self.deliberately_armed = True
-        if self.command.kind != "neutral" and self.command != previous:
+        was_locked, self.locked = self.locked, self.state.locked
+        if self.locked != was_locked:  # nothing but the wearer locks, and nothing but the wearer unlocks
+            assert wearer.lock or (was_locked and wearer.open)
+        if self.command.kind in ("open", "grip") and self.command != previous:
             self.messages_s.append(now_s)
         self.check_grip(now_s, previous)
-        self.opened_since = self.command.kind == "open" or (self.opened_since and self.command.kind == "neutral")
+        self.opened_since = self.command.kind == "open" or (self.opened_since and self.command.kind != "grip")
 
     def check_grip(self, now_s: float, previous: Command) -> None:
         command = self.command
@@ -127,7 +132,7 @@ class GateMachine(RuleBasedStateMachine):
         self.turn(0.02, wearer=Wearer(arm=True))
         assert self.state.armed
 
-    @rule(wearer=st.builds(Wearer, st.booleans(), st.booleans(), st.booleans(), st.booleans()))
+    @rule(wearer=st.builds(Wearer, *[st.booleans()] * 5))
     def press(self, wearer: Wearer) -> None:
         self.turn(0.02, wearer=wearer)
 
@@ -150,7 +155,7 @@ class GateMachine(RuleBasedStateMachine):
         if stays:
             self.world = trouble
         self.turn(0.02, **trouble)
-        assert self.command == NEUTRAL
+        assert self.command == self.nothing
 
     @precondition(lambda self: self.world)
     @rule()
@@ -160,18 +165,26 @@ class GateMachine(RuleBasedStateMachine):
     @rule(gap_s=st.sampled_from([0.16, 0.9, 1.5, 60.0]))
     def nobody_asks_for_a_while(self, gap_s: float) -> None:
         self.turn(gap_s)
-        assert self.command == NEUTRAL
+        assert self.command == self.nothing
 
     @invariant()
     def the_wearer_wins(self) -> None:
         if self.wearer.stop:
-            assert self.command == NEUTRAL and not self.state.armed
+            assert self.command == self.nothing and not self.state.armed
         elif self.wearer.open:
             assert self.command == Command("open", None, self.limits.max_speed)
 
+    @property
+    def nothing(self) -> Command:
+        return HOLD if self.state.locked else NEUTRAL
+
+    @invariant()
+    def a_locked_hand_holds(self) -> None:
+        assert (self.command == HOLD) is self.state.locked
+
     @invariant()
     def only_the_whitelist_leaves(self) -> None:
-        assert self.command.kind in ("neutral", "open", "grip")
+        assert self.command.kind in ("neutral", "hold", "open", "grip")
         assert self.command.grip is None or (self.command.kind == "grip" and self.command.grip in GRIPS)
 
     @invariant()
@@ -210,7 +223,7 @@ ANY_INPUTS = st.builds(
     lost_fraction=WILD,
     bad_channels=WILD,
     request=ANY_REQUEST,
-    wearer=st.builds(Wearer, st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    wearer=st.builds(Wearer, *[st.booleans()] * 5),
     feedback_age_s=st.none() | WILD,
     loop_late_s=WILD,
     fault=st.none() | st.text(max_size=3),

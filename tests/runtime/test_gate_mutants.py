@@ -17,13 +17,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # What the tests of the gate import. The rest of the package stays away, so that nothing else can notice a mutant.
-PARTS = ("myosem_edge/runtime/gate.py", "myosem_edge/clock.py", "myosem_edge/errors.py")
+GATE = ("myosem_edge/runtime/gate.py", "myosem_edge/runtime/limits.py")
+PARTS = (*GATE, "myosem_edge/clock.py", "myosem_edge/errors.py")
 TESTS = ("tests/runtime/test_gate.py", "tests/runtime/test_gate_machine.py")
 # TestSR20Module reads files and the source of the gate, which mutmut rewrites.
-SETTINGS = """
+SETTINGS = f"""
 [tool.mutmut]
 source_paths = ["myosem_edge"]
-only_mutate = ["myosem_edge/runtime/gate.py"]
+only_mutate = {list(GATE)}
 pytest_add_cli_args_test_selection = ["tests/runtime", "--deselect", "tests/runtime/test_gate.py::TestSR20Module"]
 [tool.pytest.ini_options]
 pythonpath = ["."]
@@ -41,7 +42,7 @@ settings.load_profile("mutants")
 """
 # (function, the line that stands in the mutant): no command or reason can tell it from the gate.
 EQUIVALENT = {
-    ("step", "now_s = inputs.now_s if _is_number(inputs.now_s) else 1.0"),
+    ("step", "now_s = inputs.now_s if is_number(inputs.now_s) else 1.0"),
     ("step", "healthy_for_s = -2.0 if healthy_since_s is None else now_s - healthy_since_s"),
     ("_troubles", "ages_s = (inputs.sample_age_s, 1.0 if feedback_age_s is None else feedback_age_s)"),
     ("_counted", "votes = () if state.decision_index is not None and index <= state.decision_index else state.votes"),

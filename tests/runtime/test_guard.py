@@ -24,7 +24,7 @@ from myosem_edge.runtime.guard import CAME_BACK, LOOP_GONE, NEVER_NEEDED, watch
 from myosem_edge.runtime.guard_process import Guard
 
 ROOT = Path(guard_module.__file__).parents[2]
-NEUTRAL, RELEASE = b"<N>", b"<R>"
+NEUTRAL, HALT, RELEASE = b"<N>", b"<H>", b"<R>"
 PATIENCE_S = 20.0  # a loaded machine is slow, never wrong
 
 # A loop in miniature: it moves the hand and beats every 5 ms. A line on standard input makes it end politely.
@@ -155,7 +155,7 @@ class Watched:
         self.codes: list[int] = []
 
         def run() -> None:
-            self.codes.append(watch(self.hand_fd, heartbeat_fd, NEUTRAL, RELEASE, timeout_s, hold_s, 0.02))
+            self.codes.append(watch(self.hand_fd, heartbeat_fd, (NEUTRAL, HALT, RELEASE), timeout_s, hold_s, 0.02))
             os.close(heartbeat_fd)
 
         self.thread = threading.Thread(target=run)
@@ -178,6 +178,18 @@ class TestSR13Watch:
         code, sent = watched.end()
         assert code == LOOP_GONE
         assert re.fullmatch(rb"(<N>){2,26}<R>", sent)
+
+    @pytest.mark.sr("SR-14")
+    @pytest.mark.parametrize(("beats", "expected"), [(b"..l", b"<H>"), (b"ll.", b"<N>")])
+    def test_a_locked_hand_is_halted_and_the_newest_beat_says_whether_it_is(
+        self, beats: bytes, expected: bytes
+    ) -> None:
+        watched = Watched(timeout_s=PATIENCE_S, hold_s=0.1)
+        os.write(watched.heart, beats)
+        os.close(watched.heart)
+        code, sent = watched.end()
+        assert code == LOOP_GONE
+        assert re.fullmatch(rb"(" + expected + rb")+<R>", sent)
 
     def test_silence_counts_from_the_first_beat(self) -> None:
         watched = Watched(timeout_s=0.02)

@@ -16,11 +16,12 @@ from myosem_edge.firmware_bridge.frontends.base import Phase
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand, speed_byte
 from myosem_edge.firmware_bridge.hands.base import HandInfo, Neutral
 from myosem_edge.runtime import loop as module
-from myosem_edge.runtime.gate import Limits, Reason
+from myosem_edge.runtime.gate import Reason
 from myosem_edge.runtime.gate_log import replay
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.loop import AWAY_S, FAILURES, FRONT_END, HAND, TICK_S
 from myosem_edge.runtime.telemetry import encode
-from tests.runtime.loop_bench import ARM, NOTHING, OPEN_KEY, STEP_S, STOP, Bench
+from tests.runtime.loop_bench import ARM, LOCK, NOTHING, OPEN_KEY, STEP_S, STOP, Bench
 
 MOVING = {"power", "pinch", "open", "relax"}
 STAGES = ["front end", "signal", "hand", "decoder", "shaper", "gate", "encode", "poll", "guard", "front end, sending"]
@@ -466,6 +467,49 @@ class TestSR14Neutral:
         bench.front_cable = False
         bench.wait(0.5)
         assert bench.kinds(since_s)[-1] in (expected, "poll") and expected in bench.kinds(since_s)
+
+    @pytest.mark.sr("SR-14")
+    @pytest.mark.parametrize("neutral", list(Neutral))
+    @pytest.mark.parametrize("trouble", ["a decided opening", "rest", "no signal", "a stop", "the cable", "the end"])
+    def test_a_locked_hand_is_only_ever_halted(self, neutral: Neutral, trouble: str) -> None:
+        """A carried cup is not dropped, whichever neutral was chosen."""
+        bench = Bench(neutral=neutral)
+        bench.close()
+        since_s = bench.now_s
+        bench.step(LOCK)
+        assert bench.guard.locked, "the guard has to know when the loop dies"
+        if trouble in ("a decided opening", "rest"):
+            bench.decoder.action = "hand_open" if trouble == "a decided opening" else "rest"
+        elif trouble == "no signal":
+            bench.front_cable = False
+        elif trouble == "a stop":
+            bench.step(STOP)
+        elif trouble == "the cable":
+            bench.loop.unplugged(HAND, "pulled", bench.now_s)
+            bench.wait(0.2)
+            bench._carry(bench.loop.plugged(HAND, bench.now_s))
+        bench.wait(2.0)
+        if trouble == "the end":
+            bench._carry(bench.loop.finish(bench.now_s))
+        assert "stop" in bench.kinds(since_s)
+        assert set(bench.kinds(since_s)) <= {"stop", "poll", "release"}
+        bench.step(LOCK)
+        assert not bench.guard.locked
+
+    @pytest.mark.sr("SR-14")
+    def test_unlocking_takes_up_the_neutral_that_was_chosen_and_then_obeys_again(self) -> None:
+        bench = Bench(neutral=Neutral.RELAX)
+        bench.close()
+        bench.step(LOCK)
+        bench.decoder.action = "rest"
+        bench.wait(1.0)
+        since_s = bench.now_s
+        bench.step(LOCK)
+        bench.wait(0.2)
+        assert set(bench.kinds(since_s)) <= {"relax", "poll"}
+        bench.decoder.action = "fist"
+        bench.wait(1.0)
+        assert "power" in bench.kinds(since_s)
 
     def test_a_neutral_that_the_hand_has_not_is_refused(self) -> None:
         class Stiff(AbilityHand):

@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Limits, Reason, Request, State, Wearer, step
+from myosem_edge.runtime.gate import NEUTRAL, Command, Inputs, Reason, Request, State, Wearer, step
 from myosem_edge.runtime.grips import GripMap, GripRule
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.shaper import CHANGE_THRESHOLD, MIN_SPEED, ShaperState, shape
 
 MAP = GripMap(

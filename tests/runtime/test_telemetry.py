@@ -307,7 +307,7 @@ class TestLiveView:
             "  index         [##########..........]    50 deg",
             "  thumb_rotator [################....]   -80 deg",
             "",
-            "space or s stop   o open   a arm   q quit",
+            "space or s stop   o open   a arm   l lock   q quit",
         ]
 
     def test_before_anything_has_come_it_says_so(self) -> None:

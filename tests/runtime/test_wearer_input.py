@@ -30,6 +30,13 @@ class TestKeys:
             (b"q", Pressed(quit=True)),
             (b"a ", Pressed(Wearer(stop=True))),
             (b"aaa", Pressed(Wearer(arm=True))),
+            (b"l", Pressed(Wearer(lock=True))),
+            (b"lll", Pressed(Wearer(lock=True))),
+            (b"la", Pressed()),
+            (b"l\n", Pressed()),
+            (b"\x1b[l", Pressed()),
+            (b"l ", Pressed(Wearer(stop=True))),
+            (b"lo", Pressed(Wearer(open=True))),
             (b"ao", Pressed(Wearer(open=True))),
             (b"oa", Pressed(Wearer(open=True))),
             (b"ba", Pressed()),
@@ -48,9 +55,9 @@ class TestKeys:
         keys.feed(typed, 10.0)
         assert keys.take(10.0) == expected
 
-    def test_stop_and_arm_are_handed_out_once(self) -> None:
+    def test_stop_arm_and_lock_are_handed_out_once(self) -> None:
         keys = Keys()
-        for now_s, typed in ((10.0, b"s"), (11.0, b"a")):
+        for now_s, typed in ((10.0, b"s"), (11.0, b"a"), (12.0, b"l")):
             keys.feed(typed, now_s)
             assert keys.take(now_s) != Pressed()
             assert keys.take(now_s) == Pressed()

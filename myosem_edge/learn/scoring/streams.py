@@ -24,9 +24,10 @@ from myosem_edge.runtime.decision import REST, Decision
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.discriminant import Lda
 from myosem_edge.runtime.encoder import Encoded
-from myosem_edge.runtime.gate import Command, Inputs, Limits, State, Wearer, step
+from myosem_edge.runtime.gate import Command, Inputs, State, Wearer, step
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.health import SampleHealth
+from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.match import HEADS, Enrolment
 from myosem_edge.runtime.shaper import ShaperState, shape
 from myosem_edge.signal.onset import LATEST_ONSET_S, find_onset
