@@ -30,6 +30,10 @@ COUNTS_PER_DUTY_PERCENT = 3546 / 100
 COUNTS_PER_ROTOR_RAD_S = 4  # as the document says; the vendor's package divides differently
 GEAR_RATIOS = (649.0, 649.0, 649.0, 649.0, 649.0, 162.45)  # rotor turns per joint turn, in motor order
 VOLTS_PER_TOUCH_COUNT = 3.3 / 4096
+TOUCH_JOINTS = JOINTS[:5]  # the order of the 30 sensors; the thumb's are told with its flexor
+SENSORS_PER_FINGER = 6
+# Neither reply has everything: the first of these has velocities and no touch, the second touch and no velocities.
+POLL_VARIANTS = (2, 0)
 
 # Fingers and thumb flexor flex with positive angles, the thumb rotator with negative ones.
 RANGES_DEG = ((0.0, 100.0),) * 5 + ((-100.0, 0.0),)
@@ -176,6 +180,12 @@ def _decode_telemetry(body: bytes) -> Reply:
     )
 
 
+def _strongest(touch_v: Sequence[float]) -> dict[str, float]:
+    """By joint the highest of its finger's six sensors."""
+    fingers = zip(*[iter(touch_v)] * SENSORS_PER_FINGER, strict=True)
+    return {joint: max(sensors) for joint, sensors in zip(TOUCH_JOINTS, fingers, strict=True)}
+
+
 def unpack_touch(packed: bytes) -> list[int]:
     """45 bytes to 30 12-bit counts, two in every three bytes, low bits first."""
     counts = []
@@ -219,7 +229,11 @@ class AbilityHand(Hand):
         self.last_register: RegisterReply | None = None
         self._unstuffer = Unstuffer()
         self._misread = 0
-        self._still = frozenset({self.poll(), self.release()})
+        self._polls = tuple(self._frame(READ_ONLY + variant) for variant in POLL_VARIANTS)
+        self._polled = 0
+        self._moving = False  # as the newest reply with velocities had it
+        self._touch_v: dict[str, float] = {}  # as the newest reply with touch had it
+        self._still = frozenset({*self._polls, self.release()})
 
     @property
     def frames_bad(self) -> int:
@@ -253,8 +267,9 @@ class AbilityHand(Hand):
         return self.grip("relax", GENTLE_SPEED, force=0.0)
 
     def poll(self) -> bytes:
-        """Read-only frame, reply variant 3: does not enter API mode, but keeps it alive."""
-        return self._frame(READ_ONLY + 2)
+        """Read-only frame: does not enter API mode, but keeps it alive. The two variants take turns."""
+        self._polled += 1
+        return self._polls[(self._polled - 1) % len(self._polls)]
 
     def release(self) -> bytes:
         """Leave API mode now: the hand obeys its own inputs again."""
@@ -274,12 +289,17 @@ class AbilityHand(Hand):
                 self.last_register = reply
                 continue
             self.last_reply = reply
+            if reply.rotor_rad_s is not None:
+                self._moving = reply.moving
+            if reply.touch_v is not None:
+                self._touch_v = _strongest(reply.touch_v)
             feedback.append(
                 Feedback(
                     arrival_s=now_s,
                     position_deg=dict(zip(JOINTS, reply.position_deg, strict=True)),
                     current_a=dict(zip(JOINTS, reply.current_a, strict=True)) if reply.current_a else {},
-                    moving=reply.moving,
+                    touch_v=self._touch_v,
+                    moving=self._moving,
                     limited=reply.limited,
                 )
             )

@@ -45,11 +45,14 @@ class HandInfo:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a hand reported: positions in degrees by joint, and whether any motor is moving or limiting itself."""
+    """What a hand reported: positions in degrees by joint, whether any motor is moving or limiting itself, and by
+    joint the voltage of the finger's touch sensor that is pressed hardest, where the hand has any.
+    """
 
     arrival_s: float
     position_deg: Mapping[str, float] = field(default_factory=dict)
     current_a: Mapping[str, float] = field(default_factory=dict)
+    touch_v: Mapping[str, float] = field(default_factory=dict)
     moving: bool = False
     limited: tuple[str, ...] = ()  # joints whose own protection is active
 

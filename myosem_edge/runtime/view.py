@@ -94,7 +94,8 @@ class LiveView:
         limited = f"   holds back by itself: {', '.join(hand['limited'])}" if hand["limited"] else ""
         yield _cut(f"hand reports: {'moving' if hand['moving'] else 'still'}{limited}", columns)
         for joint, degrees in hand["position_deg"].items():
-            yield _cut(f"  {joint:<14}{_bar(abs(degrees) / JOINT_FULL_DEG)} {degrees:5.0f} deg", columns)
+            touch = f"   touch {hand['touch_v'][joint]:.2f} V" if joint in hand.get("touch_v", ()) else ""
+            yield _cut(f"  {joint:<14}{_bar(abs(degrees) / JOINT_FULL_DEG)} {degrees:5.0f} deg{touch}", columns)
 
 
 class LineView:

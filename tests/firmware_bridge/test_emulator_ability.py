@@ -381,6 +381,15 @@ class TestObject:
         touch_v = bench.hand.last_reply.touch_v or ()
         assert max(touch_v[:6]) < min(touch_v[6:])
 
+    def test_the_loop_hears_of_touch_while_it_merely_polls(self) -> None:
+        bench = Bench(AbilityEmulator(object_width_mm=50))
+        bench.wait(0.5)
+        idle_v = bench.feedback[-1].touch_v["index"]
+        bench.send(bench.hand.grip("power", 1.0, 0.0))
+        bench.wait(1.0)
+        assert bench.feedback[-1].touch_v["index"] > 2 * idle_v
+        assert len({frozenset(each.touch_v) for each in bench.feedback[2:]}) == 1, "in every report"
+
     def test_protection_holds_until_the_finger_is_sent_the_other_way(self) -> None:
         bench = Bench(AbilityEmulator(object_width_mm=50))
         bench.send(bench.hand.grip("power", 1.0, 0.0))

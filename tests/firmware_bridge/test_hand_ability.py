@@ -78,6 +78,8 @@ class TestVectors:
         ("frame", "expected"),
         [
             (hand.poll(), "7E 50 A2 0E 7E"),
+            (hand.poll(), "7E 50 A0 10 7E"),
+            (hand.poll(), "7E 50 A2 0E 7E"),
             (hand.release(), "7E 50 7C 34 7E"),
             (hand.stop(), "7E 50 1D 00 00 93 7E"),
             (hand.open_hand(1.0), "7E 50 1D 00 FF 94 7E"),
@@ -232,6 +234,18 @@ class TestReplies:
         assert hand.last_reply is not None
         assert hand.last_reply.rotor_rad_s == (500.0, -1.0, 0, 0, 0, 0)
         assert hand.last_reply.touch_v is None
+
+    def test_what_one_reply_lacks_is_as_the_other_had_it(self) -> None:
+        """Velocities and touch are in different replies, and the questions for them take turns."""
+        hand = AbilityHand()
+        seen = [
+            hand.receive(framed(body), 0.0)[0]
+            for body in (variant_1(), variant_3(rotors=(2000, 0, 0, 0, 0, 0)), variant_1(), variant_3())
+        ]
+        assert [feedback.moving for feedback in seen] == [False, True, True, False]
+        hardest = {joint: (6 * finger + 5) * 100 * 3.3 / 4096 for finger, joint in enumerate(JOINTS[:5])}
+        for feedback in seen:
+            assert feedback.touch_v == pytest.approx(hardest)
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_moving_begins_at_two_degrees_per_second_of_the_joint(self, sign: int) -> None:

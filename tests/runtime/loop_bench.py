@@ -155,7 +155,8 @@ class Bench:
         return [self.kind(frame) for time_s, frame in self.sent if time_s > since_s]
 
     def kind(self, frame: bytes) -> str:
-        names = {self.driver.stop(): "stop", self.driver.poll(): "poll", self.driver.release(): "release"}
+        polls = dict.fromkeys((self.driver.poll(), self.driver.poll()), "poll")  # the Ability's two take turns
+        names = {self.driver.stop(): "stop", **polls, self.driver.release(): "release"}
         if frame in names:
             return names[frame]
         for grip in self.driver.info.grips:
