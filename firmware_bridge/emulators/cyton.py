@@ -139,14 +139,17 @@ class CytonEmulator(StreamingEmulator):
         return f"Success: Channel set for {at + 1}"
 
     def _frame(self, samples: np.ndarray, counter: int) -> bytes:
+        return b"".join(self._packets(samples, counter))
+
+    def _packets(self, samples: np.ndarray, counter: int) -> tuple[bytes, ...]:
         """One sample as one frame, or with a Daisy as the even and the odd frame of a pair."""
         counts = samples[0].astype(float) * (2**23 - 1) / VREF_UV * self._gain[: self.channels]
         counts = np.where(self._on[: self.channels], counts, 0.0)
         if not self.daisy:
-            return _frame(counter, counts)
+            return (_frame(counter, counts),)
         board = counts[:CHANNELS]
         daisy = counts[CHANNELS:] if self._both else board  # alone, it sends every sample of the source twice
-        return _frame(2 * counter, daisy) + _frame(2 * counter + (not self.faults.stuck_counter), board)
+        return _frame(2 * counter, daisy), _frame(2 * counter + (not self.faults.stuck_counter), board)
 
 
 def _frame(counter: int, counts: np.ndarray) -> bytes:

@@ -89,9 +89,10 @@ class Distortion:
 
 
 class Wire:
-    """Carries frames from a device to the host as `faults` would."""
+    """Carries frames from a device to the host as `faults` would; `faulty` of the `frames` did not come as sent."""
 
     def __init__(self) -> None:
+        self.frames = self.faulty = 0
         self._random: random.Random | None = None
         self._under_way: deque[tuple[float, bytes]] = deque()  # (due, bytes)
         self._burst_due_s = 0.0
@@ -100,7 +101,9 @@ class Wire:
         if self._random is None:
             self._random = random.Random(faults.seed)
         chance = self._random
+        self.frames += 1
         if _happens(chance, faults.drop_probability):
+            self.faulty += 1
             return
         before = b""
         if _happens(chance, faults.garbage_probability):
@@ -112,7 +115,9 @@ class Wire:
         if _happens(chance, faults.cut_probability):
             del sent[chance.randrange(len(sent))]
         copies = 2 if _happens(chance, faults.duplicate_probability) else 1
-        self._under_way.append((now_s + faults.delay_ms / 1000, before + bytes(sent) * copies))
+        arriving = before + bytes(sent) * copies
+        self.faulty += arriving != frame
+        self._under_way.append((now_s + faults.delay_ms / 1000, arriving))
 
     def take(self, now_s: float, faults: Faults) -> bytes:
         """What has arrived by now."""

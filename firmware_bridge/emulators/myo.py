@@ -99,7 +99,7 @@ class MyoEmulator(Emulator):
         self._name, self._firmware, self._battery_percent = name.encode(), firmware, battery_percent
         self._sleep_after_s = sleep_after_s
         self._distortion = Distortion(source.rate_hz, full_scale=127.0)
-        self._wire = Wire()
+        self.wire = Wire()
         self._incoming = bytearray()
         self._advertise_s: float | None = None
         self._connect_s: float | None = None
@@ -231,7 +231,7 @@ class MyoEmulator(Emulator):
     def _leave(self, reason: int) -> None:
         if self.connected:
             self._link = None
-            self._wire.clear()
+            self.wire.clear()
             self._emit_event(bgapi.DISCONNECTED, struct.pack("<BH", CONNECTION, reason))
 
     def _advertise(self) -> None:
@@ -252,8 +252,8 @@ class MyoEmulator(Emulator):
                     handle = EMG[link.emg_count % len(EMG)]
                     link.emg_count += 1
                     if link.is_on(handle + 1):
-                        self._wire.put(_value(handle, bgapi.VALUE_NOTIFIED, pair.tobytes()), now_s, self.faults)
-        self._outgoing += self._wire.take(now_s, self.faults)
+                        self.wire.put(_value(handle, bgapi.VALUE_NOTIFIED, pair.tobytes()), now_s, self.faults)
+        self._outgoing += self.wire.take(now_s, self.faults)
 
     def _stream_imu(self, link: _Link, now_s: float) -> None:
         if link.imu_start_s is None or not link.is_on(IMU_SWITCH):

@@ -74,7 +74,7 @@ class MyosemWireEmulator(StreamingEmulator):
         self._say_info()
 
     def _say(self, message: wire.Message) -> None:
-        self._wire.put(wire.frame(message), self._now_s, self.faults)
+        self.wire.put(wire.frame(message), self._now_s, self.faults)
 
     def _say_info(self) -> None:
         self._info_s = self._now_s + INFO_S

@@ -31,7 +31,7 @@ class StreamingEmulator(Emulator):
         self.faults = faults or Faults()
         self.samples_sent = 0  # handed to the wire since the emulator was made; lost ones count
         self._distortion = Distortion(source.rate_hz, self.full_scale)
-        self._wire = Wire()
+        self.wire = Wire()
         self._begun_s: float | None = None
         self._frames = 0  # since streaming began
         self._counter = 0
@@ -47,13 +47,17 @@ class StreamingEmulator(Emulator):
     def _frame(self, samples: np.ndarray, counter: int) -> bytes:
         """The frame of `samples` `(samples_per_frame, channels)`; `counter` counts frames without end."""
 
+    def _packets(self, samples: np.ndarray, counter: int) -> tuple[bytes, ...]:
+        """What can be lost by itself: the frame, unless the device sends it in pieces."""
+        return (self._frame(samples, counter),)
+
     def _begin(self, now_s: float) -> None:
         if self._begun_s is None:
             self._begun_s, self._frames = now_s, 0
 
     def _end(self) -> None:
         self._begun_s = None
-        self._wire.clear()
+        self.wire.clear()
 
     def tick(self, now_s: float) -> None:
         if self._begun_s is not None:
@@ -62,11 +66,12 @@ class StreamingEmulator(Emulator):
             if due > 0:
                 samples = self._distortion.apply(self.source.read(due * self.samples_per_frame), self.faults)
                 for frame in samples.reshape(due, self.samples_per_frame, self.channels):
-                    self._wire.put(self._frame(frame, self._counter), now_s, self.faults)
+                    for packet in self._packets(frame, self._counter):
+                        self.wire.put(packet, now_s, self.faults)
                     self._counter += not self.faults.stuck_counter
                 self._frames += due
                 self.samples_sent += len(samples)
-        self._outgoing += self._wire.take(now_s, self.faults)
+        self._outgoing += self.wire.take(now_s, self.faults)
 
     def to_send(self) -> bytes:
         data = super().to_send()
