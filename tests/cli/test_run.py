@@ -20,13 +20,9 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "attacks"))
-
-import bundle_forge as forge
-
 import myosem_edge.calibration.store
 import myosem_edge.firmware_bridge.lsl_port
-from myosem_edge.bundle import Bundle, bundle_from, write_bundle
+from myosem_edge.bundle import Bundle, bundle_from
 from myosem_edge.calibration.profile import require_montage
 from myosem_edge.cli import run as module
 from myosem_edge.cli.main import main
@@ -41,12 +37,11 @@ from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.recording import About
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.runtime.recorder import Recorder, finish
+from tests.cli.tiny_bundle import DEV_KEY, HAND_KEY, bundle, forge
 from tests.runtime.loop_bench import GRIPS, ScriptedDecoder, noise
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0  # a loaded machine is slow, never wrong
-DESCRIPTIONS = "".join(f"{action}\tdo {action}\n" for action in GRIPS.actions)
-HAND_KEY, DEV_KEY = Ed25519PrivateKey.from_private_bytes(b"h" * 32), Ed25519PrivateKey.from_private_bytes(b"d" * 32)
 
 
 @pytest.fixture
@@ -56,14 +51,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         write_atomic(tmp_path / "home" / "keys.d" / f"{name}.pub", pem)
     return tmp_path
-
-
-def bundle(folder: Path, key: Ed25519PrivateKey = HAND_KEY, **changes: Any) -> Path:
-    members = forge.tiny_members() | {"descriptions.txt": DESCRIPTIONS.encode(), "grips.toml": GRIPS.to_toml().encode()}
-    members |= changes.pop("members", {})
-    path = folder / "tiny.myosem"
-    write_bundle(path, dataclasses.replace(forge.tiny_manifest(), **changes), members, key)
-    return path
 
 
 @pytest.fixture
