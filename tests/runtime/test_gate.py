@@ -27,12 +27,13 @@ from myosem_edge.runtime.gate import (
     status,
     step,
 )
-from myosem_edge.runtime.limits import Limits
+from myosem_edge.runtime.limits import Limits, is_number
 
 LIMITS = Limits()
 GRIPS = frozenset({"power", "lateral", "pinch", "tripod", "point", "hook"})
 TICK_S = 1 / 64  # sums of it are exact
 HOP_S = 1 / 32
+EXACT_DWELL_S = 10 * HOP_S
 OPEN = Command("open", None, LIMITS.max_speed)
 ROOT = Path(gate.__file__).parents[2]
 
@@ -493,6 +494,16 @@ class TestSR09Limits:
         assert (bench.decide(release) if release else bench.step(open=True)) == OPEN
         assert "grip" in [bench.decide(grip()).kind for _ in range(4)]
 
+    @pytest.mark.parametrize(("rested_s", "blocked"), [(EXACT_DWELL_S - HOP_S, True), (EXACT_DWELL_S, False)])
+    def test_letting_go_for_exactly_the_dwell_ends_it(self, rested_s: float, blocked: bool) -> None:
+        bench = Bench(LIMITS.tightened(dwell_s=EXACT_DWELL_S)).holding()
+        bench.state = replace(bench.state, closing_since_s=bench.now_s - LIMITS.max_close_s)
+        bench.decide(REST)
+        bench.rest(rested_s)
+        for _ in range(LIMITS.close_votes):
+            bench.decide(grip())
+        assert (Reason.CLOSED_TOO_LONG in bench.reasons) is blocked
+
     def test_short_doubts_do_not_restart_the_count(self) -> None:
         bench = Bench(LIMITS.tightened(max_close_s=1.0)).holding()
         started_s = last_s = bench.now_s
@@ -758,6 +769,20 @@ class TestSR14HoldLock:
             assert set(bench.reasons) <= {Reason.FEW_VOTES, Reason.GRIP_CHANGE}
         assert LIMITS.dwell_s <= bench.now_s - since_s < LIMITS.dwell_s + 2 * HOP_S
 
+    @pytest.mark.parametrize(("rested_s", "waits"), [(EXACT_DWELL_S - HOP_S, True), (EXACT_DWELL_S, False)])
+    def test_what_was_released_before_the_lock_stays_released_and_nothing_else(
+        self, rested_s: float, waits: bool
+    ) -> None:
+        bench = Bench(LIMITS.tightened(dwell_s=EXACT_DWELL_S)).holding()
+        bench.decide(REST)
+        bench.rest(rested_s)
+        bench.step(lock=True)
+        bench.rest(1.0)
+        assert bench.state.command == HOLD
+        bench.step(lock=True)
+        kinds = [bench.decide(grip("pinch")).kind for _ in range(LIMITS.close_votes + 1)]
+        assert ("grip" not in kinds) is waits
+
     def test_resting_while_locked_ends_a_close_that_lasted_too_long(self) -> None:
         bench = Bench().holding()
         bench.state = replace(bench.state, closing_since_s=bench.now_s - LIMITS.max_close_s)
@@ -766,6 +791,13 @@ class TestSR14HoldLock:
             bench.decide(REST)
         bench.step(lock=True)
         assert [bench.decide(grip()).kind for _ in range(LIMITS.close_votes)][-1] == "grip"
+
+    def test_an_open_after_a_hold_is_a_message_of_its_own(self) -> None:
+        bench = Bench().armed()
+        bench.decide(OPENING)
+        bench.step(lock=True)
+        assert bench.step(open=True) == OPEN
+        assert len(bench.state.message_times_s) == 2
 
     def test_a_hold_takes_no_room_from_commands(self) -> None:
         bench = Bench().holding()
@@ -977,6 +1009,15 @@ class TestSR20Module:
         ]
         text = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
         assert [line for line in text.splitlines() if line.startswith("| `")] == rows
+
+
+@pytest.mark.sr("SR-10")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sr10_numbers_end_before_a_thousand_million(sign: int) -> None:
+    """A clock of thirty years is a defect."""
+    assert is_number(sign * math.nextafter(1e9, 0)) and is_number(sign * 999_999_999)
+    assert not is_number(sign * 1e9) and not is_number(sign * 1_000_000_000)
+    assert not is_number(sign * 1_000_000_000.5)
 
 
 class TestEdges:
