@@ -72,7 +72,7 @@ def read_collection(folder: Path) -> Collection:
         raise InputError(
             f"is no collection: {error.strerror}", where=path, todo="Record one with: myosem-edge collect"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"is damaged ({error!r})", where=path) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -12,8 +14,11 @@ import numpy as np
 from myosem_edge.errors import InputError
 
 SUFFIXES = (".npz", ".npy", ".csv")
-# What damaged files make numpy raise.
-UNREADABLE = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# What damaged files make numpy and zipfile raise.
+UNREADABLE = (
+    *(ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, SyntaxError, RuntimeError),
+    *(NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def read_recording(path: Path | str, *, channels: int, subject: str | None = None) -> np.ndarray:
@@ -105,7 +110,11 @@ def _read_npz(path: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
             raise InputError("is a single array, not an .npz file", where=path, todo="Name it .npy")
         if "emg" not in loaded:
             raise InputError("holds no array named emg", where=path, found=", ".join(loaded.files) or "nothing")
-        return {name: loaded[name] for name in wanted if name in loaded}
+        arrays = {name: loaded[name] for name in wanted if name in loaded}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # a member that is no .npy is handed out as bytes
+            raise InputError(f"{name} is no array", where=path)
+    return arrays
 
 
 def _read_npy(path: Path) -> np.ndarray:

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -28,6 +28,7 @@ from myosem_edge.errors import InputError, RefusedError, StorageError
 from myosem_edge.files import user_folder, write_atomic
 
 DEV_KEY = "dev"
+UNREADABLE = (ValueError, UnsupportedAlgorithm, InternalError)  # what damaged PEM makes cryptography raise
 KEY_FILE_CAP = 16 * 1024  # bytes; an ed25519 PEM file has 119
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -246,7 +247,7 @@ def _parse_private(data: bytes, path: Path) -> Ed25519PrivateKey:
         key = load_pem_private_key(data, password=None)
     except TypeError:
         raise InputError("the private key is protected by a password", where=path, expected="one without") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise InputError("not a private key, or damaged", where=path, expected="an ed25519 key in PEM") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError("a key of another kind", where=path, found=type(key).__name__, expected="ed25519")
@@ -259,7 +260,7 @@ def _parse_public(data: bytes, path: Path) -> Ed25519PublicKey:
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
     try:
         key = load_pem_public_key(data)
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise InputError(
             "not a public key, or damaged",
             where=path,

@@ -177,7 +177,7 @@ def _parse(path: Path) -> Catalogue:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the catalogue cannot be read: {error.strerror}", where=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the catalogue is not valid TOML: {error}", where=path) from error
     _check_keys(document, _TOP_KEYS, str(path), "")
     reader = _Reader(

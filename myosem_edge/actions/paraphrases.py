@@ -72,7 +72,7 @@ def load_paraphrases(path: Path | str | None = None, catalogue: Catalogue | None
         document = tomllib.loads(where.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the paraphrases cannot be read: {error.strerror}", where=where) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the paraphrases are not valid TOML: {error}", where=where) from error
     taken = {text: f"a view of {action.id}" for action in catalogue.actions.values() for text in action.texts}
     sentences = {}

@@ -89,7 +89,7 @@ class SentenceTable:
             schema, encoder_id, texts_sha256 = facts["schema"], str(facts["encoder_id"]), str(facts["texts_sha256"])
             ids = tuple(str(action_id) for action_id in facts["ids"])
             stored = tensors["vectors"]
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"this is not a {cls.name}, or it is damaged", where=where, todo=_REGENERATE) from error
         if schema != SCHEMA:
             raise InputError(

@@ -40,7 +40,7 @@ def sample_roles(folder: Path | None = None) -> dict[str, list[str]]:
     try:
         roles = json.loads(path.read_text())
         return {role: [str(subject) for subject in roles[role]] for role in ("distil", "judge", "play")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"does not say who plays which part ({error})",
             where=path,

@@ -133,7 +133,7 @@ def read_events(paths: Iterable[Path]) -> Iterator[Event]:
                         event = json.loads(line)
                         if not isinstance(event["event"], str):
                             raise TypeError("no name")
-                    except (ValueError, KeyError, TypeError) as error:
+                    except (ValueError, KeyError, TypeError, RecursionError) as error:
                         raise InputError(
                             "is no log", where=f"{path}:{number}", found=ascii(line[:60]), expected="one event a line"
                         ) from error

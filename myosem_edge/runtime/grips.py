@@ -93,7 +93,7 @@ def load_grip_map(
             raise InputError(f"cannot be read: {error.strerror}", where=where) from error
     try:
         document = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"is not TOML: {error}", where=where) from error
 
     for key in document:

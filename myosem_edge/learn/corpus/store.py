@@ -236,7 +236,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         if not isinstance(index["settings"]["rate_hz"], float) or not isinstance(index["wanted"], list):
             raise ValueError("settings")
         return dict(index)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"is not the index of a store ({error})",
             where=path,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -13,6 +11,7 @@ import numpy as np
 
 from myosem_edge.actions.catalogue import Label
 from myosem_edge.errors import InputError
+from myosem_edge.firmware_bridge.arrays import UNREADABLE as UNREADABLE_ARRAYS
 from myosem_edge.firmware_bridge.arrays import require_borders
 from myosem_edge.signal.montage import Montage
 
@@ -20,7 +19,7 @@ CUE_ACTIVE_CUT_S, CUE_REST_CUT_S = 0.75, 1.25  # labels that are cues: people st
 LOOK_BACK_S = 0.45  # the longest that a decision looks back: the encoder's 17 frames, rounded up
 
 # What damaged or foreign files make numpy raise.
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, MemoryError)
+UNREADABLE = (OSError, MemoryError, *UNREADABLE_ARRAYS)
 
 
 FREE_STREAM = "free movement"  # `attributes["stream"]` of a stream in which nothing is asked for
@@ -101,7 +100,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("one array, no .npz")
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+                raise ValueError("a member is no array")
+            return arrays
     except UNREADABLE as error:
         raise InputError(f"is not a readable recording file ({error})", where=path) from error
 

@@ -90,7 +90,7 @@ def read_grid(path: Path, base: TrainConfig) -> tuple[Cell, ...]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the grid cannot be read: {error.strerror}", where=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the grid is not valid TOML: {error}", where=path) from error
     tables = document.get("cells")
     if document.keys() != {"cells"} or not isinstance(tables, list) or not tables:

@@ -138,5 +138,5 @@ def _kept(path: Path, key: str) -> Evaluation | None:
     try:
         document = json.loads(path.read_text())
         return Evaluation.from_dict(document["evaluation"]) if document["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # it is made again

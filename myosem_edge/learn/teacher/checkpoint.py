@@ -105,7 +105,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("myosem", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"is not a readable checkpoint ({error})", where=path) from error
     if not isinstance(header, dict):
         raise InputError("is not a checkpoint of this project", where=path, todo="Make one with: myosem-edge train")

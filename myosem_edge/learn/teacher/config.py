@@ -64,7 +64,7 @@ def _set(config: T, path: list[str], text: str, setting: str) -> T:
 def _value(old: Any, text: str, setting: str) -> Any:
     try:
         new = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         new = text
     if isinstance(old, tuple) and isinstance(new, list):
         new = tuple(new)
