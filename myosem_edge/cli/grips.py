@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from myosem_edge.cli._output import json_option, print_json, table
+from myosem_edge.cli.grip_edit import edit
+from myosem_edge.cli.grip_trial import trial
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -60,3 +62,7 @@ def default(content: bool) -> None:
 
     path = default_grips_path()
     click.echo(path.read_text(encoding="utf-8") if content else path, nl=not content)
+
+
+grips.add_command(edit)
+grips.add_command(trial)

@@ -157,7 +157,7 @@ def _rule(
 
 def _unknown(kind: str, found: object, known: Collection[str], where: str) -> InputError:
     nearest = difflib.get_close_matches(str(found), known, n=1, cutoff=0.5)
-    expected = f"perhaps {nearest[0]}" if nearest else f"one of {', '.join(sorted(known))}"
+    expected = f"perhaps {nearest[0]}" if nearest else f"one of {', '.join(sorted(set(known)))}"
     return InputError(f"unknown {kind}", where=where, found=repr(found), expected=expected)
 
 

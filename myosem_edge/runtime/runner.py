@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Protocol
@@ -20,7 +20,7 @@ from myosem_edge.runtime.buttons import CHIP, Buttons, together
 from myosem_edge.runtime.health import Spread
 from myosem_edge.runtime.links import Link
 from myosem_edge.runtime.loop import FRONT_END, HAND, TICK_S, Beats, Loop, Out
-from myosem_edge.runtime.telemetry import Event, Telemetry
+from myosem_edge.runtime.telemetry import Event
 from myosem_edge.runtime.watchdog import Notifier
 from myosem_edge.runtime.wearer_input import Pressed, WearerInput
 
@@ -34,6 +34,14 @@ class RunningGuard(Beats, Protocol):
     def close(self) -> int | None: ...
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: None) -> None: ...
+
+
+class Hears(Protocol):
+    """Who is told what happens, and never makes the loop wait; `runtime.telemetry.Telemetry` is."""
+
+    dropped: int
+
+    def send(self, events: Sequence[Event]) -> None: ...
 
 
 class Signals:
@@ -79,7 +87,7 @@ class Runner:
     front_end: Link
     hand: Link
     wearer: WearerInput
-    telemetry: Telemetry
+    telemetry: Hears
     notifier: Notifier
     clock: Clock
     start_guard: Callable[[int], RunningGuard]
