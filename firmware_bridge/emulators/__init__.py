@@ -21,7 +21,7 @@ from myosem_edge.firmware_bridge.emulators.mia import MiaEmulator
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
 from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
 from myosem_edge.firmware_bridge.emulators.rohand import RoHandEmulator
-from myosem_edge.firmware_bridge.emulators.servo import ServoEmulator
+from myosem_edge.firmware_bridge.emulators.servo import ServoEmulator, ServoWristEmulator
 from myosem_edge.firmware_bridge.emulators.spikershield import SpikerShieldEmulator
 from myosem_edge.firmware_bridge.emulators.two_channel import TwoChannelEmulator
 
@@ -46,5 +46,6 @@ EMULATED_HANDS: dict[str, Callable[..., Emulator]] = {
     "mia": MiaEmulator,
     "rohand": RoHandEmulator,
     "servo": ServoEmulator,
+    "servo_wrist": ServoWristEmulator,
     "two_channel": TwoChannelEmulator,
 }

@@ -53,6 +53,7 @@ class ServoHand(Emulator):
 
     joints: tuple[str, ...]
     rate: float = 1.5  # strokes a second, where the protocol does not set it
+    free_joints: frozenset[str] = frozenset()  # those that an object in the hand does not hold up
 
     def __init__(self, *, object_width_mm: float | None = None) -> None:
         super().__init__()
@@ -70,8 +71,9 @@ class ServoHand(Emulator):
         if width_mm is not None and not 0 < width_mm <= WIDEST_OBJECT_MM:
             raise ValueError(f"object width {width_mm} mm is not in 0..{WIDEST_OBJECT_MM:g}")
         self._object_width_mm = width_mm
-        for servo in self.servos:
-            servo.contact = math.inf if width_mm is None else 1.0 - width_mm / WIDEST_OBJECT_MM
+        for joint, servo in zip(self.joints, self.servos, strict=True):
+            free = width_mm is None or joint in self.free_joints
+            servo.contact = math.inf if free or width_mm is None else 1.0 - width_mm / WIDEST_OBJECT_MM
 
     @property
     def closure(self) -> tuple[float, ...]:

@@ -89,7 +89,7 @@ class HackEegEmulator(StreamingEmulator):
             told = json.loads(line)
             parameters = [int(each) & 0xFF for each in told.get("PARAMETERS") or ()]
             name = str(told["COMMAND"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
             self._answer(400, "Bad Request", None)
             return
         self._answer(*self._carry_out(name, parameters, now_s))

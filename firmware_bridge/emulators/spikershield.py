@@ -60,7 +60,7 @@ class SpikerShieldEmulator(StreamingEmulator):
         name, _, value = part.partition(":")
         if name == "b":
             self.say("HWT:MUSCLESS;")
-        elif name == "c" and value.isdigit() and 1 <= int(value) <= MOST_CHANNELS:
+        elif name == "c" and value.isascii() and value.isdigit() and 1 <= int(value) <= MOST_CHANNELS:
             self.sent_channels = int(value)
 
     def _frame(self, samples: np.ndarray, counter: int) -> bytes:

@@ -212,7 +212,7 @@ def _parsed(answer: bytes) -> dict[str, Any] | None:
     """The object in the last line of an answer, whose closing bracket was its end."""
     try:
         said = json.loads(answer.rpartition(b"\n")[2] + b"}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
 

@@ -13,6 +13,7 @@ from myosem_edge.firmware_bridge.hands.inspire import InspireHand
 from myosem_edge.firmware_bridge.hands.mia import MiaHand
 from myosem_edge.firmware_bridge.hands.rohand import RoHand
 from myosem_edge.firmware_bridge.hands.servo import ServoHand
+from myosem_edge.firmware_bridge.hands.servo_wrist import ServoWristHand
 from myosem_edge.firmware_bridge.hands.two_channel import TwoChannelHand
 
 DRIVERS: tuple[type[Hand], ...] = (
@@ -23,6 +24,7 @@ DRIVERS: tuple[type[Hand], ...] = (
     MiaHand,
     RoHand,
     ServoHand,
+    ServoWristHand,
     TwoChannelHand,
 )
 HANDS: dict[str, type[Hand]] = {hand.info.id: hand for hand in DRIVERS}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits, Neutral
 from myosem_edge.firmware_bridge.hands.stepped import ANATOMY, KEEP_ALIVE_S, POSTURES, SteppedHand
@@ -14,14 +14,15 @@ from myosem_edge.firmware_bridge.lines import Lines
 
 FULL = 1800  # tenths of a degree
 JOINTS = ANATOMY
-POSITIONS = re.compile(rb"P((?: \d{1,4}){6})")
+POSITIONS = re.compile(rb"P((?: \d{1,4})+)")
 ASK = b"?\n"
 
 
 class ServoHand(SteppedHand):
     """Six servos in the order of ANATOMY, 0 open, 1800 closed; a hand with fewer ignores what it lacks."""
 
-    joints, postures = JOINTS, POSTURES
+    joints: tuple[str, ...] = JOINTS
+    postures: Mapping[str, tuple[float | None, ...]] = POSTURES
     info = HandInfo(
         id="servo",
         name="Servo hand over ASCII lines",
@@ -51,7 +52,7 @@ class ServoHand(SteppedHand):
     def receive(self, data: bytes, now_s: float) -> list[Feedback]:
         found = []
         for line in self._lines.feed(data):
-            angles = read_positions(line.rstrip(b"\r"))
+            angles = read_positions(line.rstrip(b"\r"), len(self.joints))
             if angles is None:
                 self.frames_bad += 1
             else:
@@ -61,12 +62,12 @@ class ServoHand(SteppedHand):
     def may_send(self, frame: bytes) -> bool:
         if frame == ASK:
             return True
-        angles = read_positions(frame[:-1])
+        angles = read_positions(frame[:-1], len(self.joints))
         return angles is not None and frame == self.positions([angle / FULL for angle in angles])
 
 
-def read_positions(line: bytes) -> list[int] | None:
-    """Six angles in tenths of a degree, 0 to FULL, or None."""
+def read_positions(line: bytes, count: int) -> list[int] | None:
+    """So many angles in tenths of a degree, 0 to FULL, or None."""
     match = POSITIONS.fullmatch(line)
     angles = [int(word) for word in match[1].split()] if match else []
-    return angles if angles and max(angles) <= FULL else None
+    return angles if len(angles) == count and max(angles) <= FULL else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from myosem_edge.firmware_bridge.hands.base import Feedback, Hand
 
@@ -31,6 +32,11 @@ POSTURES: dict[str, tuple[float, ...]] = {
 }
 
 
+# A wrist is one more joint, 0 palm up to 1 palm down. Turning it leaves the fingers where they are, and the other way.
+WRIST = "wrist"
+ROTATIONS = {"pronate": 1.0, "supinate": 0.0}
+
+
 def postures_of(joints: Sequence[Sequence[str]]) -> dict[str, tuple[float, ...]]:
     """POSTURES of a hand whose motors each move the named fingers: the mean of what those would do."""
     places = [[ANATOMY.index(finger) for finger in fingers] for fingers in joints]
@@ -41,10 +47,13 @@ def postures_of(joints: Sequence[Sequence[str]]) -> dict[str, tuple[float, ...]]
 
 
 class SteppedHand(Hand):
-    """`postures` by grip, one closure a joint. Knows no position before the hand has reported one."""
+    """`postures` by grip, one closure a joint, None for a joint that stays where it is. Knows no position before the
+    hand has reported one. `ranges_deg` has what full closure is where it is not FLEXED_DEG.
+    """
 
     joints: tuple[str, ...]
-    postures: Mapping[str, tuple[float, ...]]
+    postures: Mapping[str, tuple[float | None, ...]]
+    ranges_deg: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self) -> None:
         self._sent: list[float] | None = None  # closure by joint, of the last command
@@ -72,7 +81,7 @@ class SteppedHand(Hand):
         step = speed * COMMAND_S / FULL_STROKE_S
         before = self._reported if self._sent is None else self._sent
         self._sent = [
-            _towards(at, goal, step, at_hand)
+            at if goal is None else _towards(at, goal, step, at_hand)
             for at, goal, at_hand in zip(before, self.postures[name], self._reported, strict=True)
         ]
         return self.positions(self._sent)
@@ -95,7 +104,10 @@ class SteppedHand(Hand):
         """What the hand says of its joints: steps go on from what was sent, as long as the hand follows."""
         before, self._reported = self._reported, tuple(min(max(value, 0.0), 1.0) for value in closure)
         moving = before is not None and any(abs(a - b) > MOVED for a, b in zip(self._reported, before, strict=True))
-        degrees = {joint: FLEXED_DEG * value for joint, value in zip(self.joints, self._reported, strict=True)}
+        degrees = {
+            joint: self.ranges_deg.get(joint, FLEXED_DEG) * value
+            for joint, value in zip(self.joints, self._reported, strict=True)
+        }
         return Feedback(now_s, degrees, moving=moving)
 
 

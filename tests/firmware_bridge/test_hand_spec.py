@@ -26,6 +26,7 @@ FRAMES_BY_HAND = {
     "mia grasps": [b"@AGCA10050......*\r".hex()],
     "inspire": ["EB 90 01 0F 12 CE 05 00 00 00 00 00 00 00 00 00 00 00 00 F5", "EB 90 01 04 11 0A 06 0C 32"],
     "servo": [b"P 0 0 1800 1800 900 0\n".hex()],
+    "servo_wrist": [b"P 0 0 1800 1800 900 0 450\n".hex()],
     "two_channel": [b"A 0000 3000\n".hex(), b"A 0000 0000\n".hex()],
     "qb": ["3A 3A 01 03 80 03 83", "3A 3A 01 06 82 4A 38 00 00 F0"],
     "dynamixel": [],
@@ -151,14 +152,15 @@ class HandSpec(ABC):
     @pytest.mark.sr("SR-11")
     def test_every_other_hands_frames_are_refused(self) -> None:
         driver = self.make()
-        own = {bytes.fromhex(text) for text in FRAMES_BY_HAND[driver.info.id]}
+        # A question of its own is no foreign frame, whoever else asks in the same words.
+        own = {driver.poll(), *(bytes.fromhex(text) for text in FRAMES_BY_HAND[driver.info.id])}
         assert all(driver.may_send(frame) for frame in own)
         foreign = {bytes.fromhex(text) for frames in FRAMES_BY_HAND.values() for text in frames} - own
         for kind in HANDS.values():
             other = kind()
             if other.info.id != driver.info.id:
                 foreign |= {other.stop()} | {bytes.fromhex(text) for text in FRAMES_BY_HAND[other.info.id]}
-        assert [frame.hex() for frame in foreign if driver.may_send(frame)] == []
+        assert [frame.hex() for frame in foreign - own if driver.may_send(frame)] == []
 
     @given(chunks=st.lists(st.binary(max_size=200), max_size=8))
     @settings(INHERITED, max_examples=200)
@@ -179,6 +181,11 @@ class HandSpec(ABC):
         expected = whole.receive(stream, 3.0)
         found = [f for a, b in itertools.pairwise(edges) for f in chunked.receive(stream[a:b], 3.0)]
         assert found == expected
+
+    def test_a_hand_that_turns_the_wrist_says_so_and_turns_both_ways(self) -> None:
+        info = self.make().info
+        assert info.rotates_wrist == bool({"pronate", "supinate"} & set(info.grips))
+        assert not info.rotates_wrist or {"pronate", "supinate"} <= set(info.grips)
 
     def test_feedback_carries_the_arrival_time(self) -> None:
         feedback = [f for reply in self.replies() for f in self.make().receive(reply, 12.5)]

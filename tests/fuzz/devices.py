@@ -52,6 +52,30 @@ def front_end_target(name: str) -> Target:
     return Target(f"front end {name}", pieces, take, check=check)
 
 
+def starting_target(name: str) -> Target:
+    """The driver while it still asks the device what it is."""
+    said: list[bytes] = []
+    streaming(name, said)
+
+    def started() -> FrontEnd:
+        driver = make_front_end(OPTIONS.get(name, name))
+        driver.start(0.0)
+        return driver
+
+    hearing = Hearing(started, 0.0)
+
+    def take(data: bytes) -> None:
+        hearing.hear(data)
+        if hearing.device.phase not in (Phase.CONNECTING, Phase.STREAMING):
+            hearing.renew()
+
+    def check() -> None:
+        assert held(hearing.device) < HELD_BYTES, f"holds {held(hearing.device)} bytes"
+        hearing.renew()
+
+    return Target(f"starting {name}", said, take, check=check)
+
+
 class Hearing:
     """A device that hears input after input, each in random pieces; time goes on, and what it says is thrown away."""
 
@@ -75,8 +99,8 @@ class Hearing:
         return heard
 
 
-def streaming(name: str) -> tuple[FrontEnd, Any, float]:
-    """A driver whose samples flow, its device, and the time."""
+def streaming(name: str, said: list[bytes] | None = None) -> tuple[FrontEnd, Any, float]:
+    """A driver whose samples flow, its device, and the time; `said` gets what the device sent until then."""
     driver = make_front_end(OPTIONS.get(name, name))
     info = driver.info
     noise = np.random.default_rng(7).normal(0, 0.1 * min(info.full_scale, 1e4), (int(2 * info.rate_hz), info.channels))
@@ -89,7 +113,10 @@ def streaming(name: str) -> tuple[FrontEnd, Any, float]:
         now_s += STEP_S
         emulator.receive(driver.to_send(), now_s)
         emulator.tick(now_s)
-        driver.receive(emulator.to_send(), now_s)
+        answer = emulator.to_send()
+        if said is not None and answer:
+            said.append(answer)
+        driver.receive(answer, now_s)
         driver.tick(now_s)
         assert now_s < 60, driver.failure
     return driver, emulator, now_s
@@ -181,6 +208,7 @@ def device_targets() -> dict[str, Callable[[], Target]]:
     """Every one, made when it is asked for."""
     kinds: tuple[tuple[str, Callable[[str], Target], Mapping[str, object]], ...] = (
         ("front end", front_end_target, FRONT_ENDS),
+        ("starting", starting_target, FRONT_ENDS),
         ("emulated", played_front_end_target, EMULATED_FRONT_ENDS),
         ("hand", hand_target, HANDS),
         ("emulated hand", played_hand_target, EMULATED_HANDS),

@@ -102,6 +102,11 @@ FOUND = {
 }
 
 
+def test_what_was_found_in_emulated_devices_is_answered_now() -> None:
+    for name, told in (("emulated hackeeg", DEEP + b"\n"), ("emulated spikershield", "c:1\u00b2;\n".encode("latin-1"))):
+        TARGETS[name]().take(told)
+
+
 @pytest.mark.parametrize("name", sorted(FOUND))
 def test_what_was_found_is_one_clear_error_now(name: str) -> None:
     with pytest.raises(MyosemError):
@@ -121,7 +126,8 @@ def test_a_million_damaged_inputs() -> None:
 
 
 def test_every_device_is_a_target() -> None:
-    kinds = {"front end": FRONT_ENDS, "emulated": EMULATED_FRONT_ENDS, "hand": HANDS, "emulated hand": EMULATED_HANDS}
+    kinds = {"front end": FRONT_ENDS, "starting": FRONT_ENDS, "emulated": EMULATED_FRONT_ENDS}
+    kinds |= {"hand": HANDS, "emulated hand": EMULATED_HANDS}
     assert {f"{kind} {name}" for kind, names in kinds.items() for name in names} <= set(TARGETS)
 
 

@@ -33,7 +33,7 @@ CORRECTED, CUES = ("restimulus", "rerepetition"), ("stimulus", "repetition")
 # What damaged files make scipy and h5py raise.
 UNREADABLE_MAT = (
     *(OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, AttributeError),
-    *(OverflowError, MemoryError, RuntimeError, UnboundLocalError, struct.error, zlib.error),
+    *(ArithmeticError, MemoryError, RuntimeError, UnboundLocalError, struct.error, zlib.error),
 )
 FILE = re.compile(r"S(\d+)_(?:E(\d+)_A(\d+)|A(\d+)_E(\d+))\.mat", re.IGNORECASE)  # both orders occur
 MOST_TRIMMED_S = 1.0  # labels and samples differ by a few samples; more means that something else is wrong
