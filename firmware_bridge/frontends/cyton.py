@@ -96,6 +96,7 @@ class Cyton(StreamingFrontEnd):
 class CytonDaisy(Cyton):
     """A board and its Daisy. Frames take turns: even counters are channels 9 to 16, odd ones 1 to 8 of one sample."""
 
+    detect_rank = 0  # before the Cyton, which it is too
     info = FrontEndInfo(
         id="cyton_daisy",
         name="OpenBCI Cyton with Daisy",

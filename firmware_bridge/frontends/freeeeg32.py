@@ -33,6 +33,7 @@ class FreeEeg32(StreamingFrontEnd):
 
     clock_tolerance_samples = 128.0  # the counter hides multiples of 256 frames
     silent, foreign = SILENT, FOREIGN
+    detect_rank = 2  # it cannot be asked, and is told by its frames
     info = FrontEndInfo(
         id="freeeeg32",
         name="FreeEEG32",

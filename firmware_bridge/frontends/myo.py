@@ -71,6 +71,7 @@ class Myo(FrontEnd):
         InputError: `address` is not six hexadecimal bytes, or `mode` is unknown.
     """
 
+    usb_ids = ("2458:0001",)  # of the BLED112
     info = FrontEndInfo(
         id="myo",
         name="Thalmic Myo armband over a BLED112 dongle",

@@ -38,6 +38,7 @@ class SpikerShield(StreamingFrontEnd):
         InputError: `channels` is not 1 to 6.
     """
 
+    detect_rank = 3  # two bytes with a mark of one bit look like much else
     info = FrontEndInfo(
         id="spikershield",
         name="Backyard Brains SpikerShield",

@@ -26,11 +26,12 @@ front_end_option = click.option(
     default="myo",
     show_default=True,
     metavar="NAME[:OPTION=VALUE,...]",
-    help="Which front end, and what it has to be told; file:PATH plays what record has written.",
+    help="Which front end, and what it has to be told; auto finds it; file:PATH plays what record has written.",
 )
 port_option = click.option(
     "--port", metavar="PORT", help="Serial port of the front end; a recording that is played has none."
 )
+AUTO = "auto"
 LARGEST_SEED = 2**63 - 1  # what both torch and numpy take
 SEED = click.IntRange(0, LARGEST_SEED)
 
@@ -43,6 +44,26 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+def front_end_from(text: str, port: str | None) -> tuple[FrontEnd, str]:
+    """The driver that `--front-end` names, and its name in full; with `auto`, whichever has its device on the port.
+
+    Raises:
+        InputError: there is no such front end, or its options are wrong.
+        DeviceError: with `auto`, nothing was recognised there.
+    """
+    from myosem_edge.firmware_bridge.frontends import make_front_end
+
+    if text != AUTO:
+        return make_front_end(text), text
+    if port is None:
+        raise click.UsageError("--front-end auto needs --port")
+    from myosem_edge.cli.ports import find_front_end
+
+    found = find_front_end(port, lambda sentence: click.echo(sentence, err=True))
+    click.echo(f"{port}: {found.info.name}, --front-end {found.info.id}", err=True)
+    return make_front_end(found.info.id), found.info.id
 
 
 def require_port(front_end: FrontEnd, port: str | None) -> str:

@@ -21,10 +21,9 @@ from myosem_edge.calibration.separation import enrol_separable
 from myosem_edge.calibration.session import CUES, Cue, Plan, Prompt, Session
 from myosem_edge.calibration.store import Store, Which
 from myosem_edge.cli._output import json_option, plain, print_json, table
-from myosem_edge.cli._types import backend_option, front_end_option, port_option, require_port
+from myosem_edge.cli._types import backend_option, front_end_from, front_end_option, port_option, require_port
 from myosem_edge.clock import Clock, MonotonicClock
 from myosem_edge.errors import DeviceError, RefusedError
-from myosem_edge.firmware_bridge.frontends import make_front_end
 from myosem_edge.firmware_bridge.frontends.base import FrontEnd
 from myosem_edge.firmware_bridge.ports import open_front_end
 from myosem_edge.keys import trusted_keys
@@ -217,7 +216,7 @@ def calibrate(
     """
     store = Store.here()
     store.path(name)
-    device = make_front_end(front_end_name)
+    device, front_end_name = front_end_from(front_end_name, port)
     where = require_port(device, port)
     bundle = read_bundle(bundle_path, trusted_keys())
     require_montage(bundle, device.info, calibrated=True)

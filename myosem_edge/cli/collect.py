@@ -13,12 +13,11 @@ from myosem_edge.calibration.collecting import Collecting
 from myosem_edge.calibration.collection import FOLDER, add_session, require_addable
 from myosem_edge.calibration.profile import LEFT, RIGHT, montage_of
 from myosem_edge.calibration.session import CUES, Cue, Plan
-from myosem_edge.cli._types import front_end_option, port_option, require_port
+from myosem_edge.cli._types import front_end_from, front_end_option, port_option, require_port
 from myosem_edge.cli.calibrate import JsonScreen, LiveScreen, Screen, run_session
 from myosem_edge.clock import MonotonicClock
 from myosem_edge.errors import DeviceError, InputError
 from myosem_edge.files import require_writable
-from myosem_edge.firmware_bridge.frontends import make_front_end
 from myosem_edge.firmware_bridge.ports import open_front_end
 from myosem_edge.runtime.decision import REST
 
@@ -83,7 +82,7 @@ def collect(
         raise InputError(f"'{unknown[0]}' is not in the catalogue", todo="See: myosem-edge actions list")
     plan = Plan(wanted, repetitions, hold_s, prepare_s, relax_s, cue)
     names = {action: catalogue[action].name for action in plan.actions}
-    device = make_front_end(front_end_name)
+    device, front_end_name = front_end_from(front_end_name, port)
     where, clock = require_port(device, port), MonotonicClock()
     folder, montage = out / FOLDER, montage_of(device.info)
     consent = require_addable(folder, person, montage, consent)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from myosem_edge.cli._limits import hand_limits, tightened
 from myosem_edge.cli._output import json_option, plain, print_json, table
 from myosem_edge.cli._types import FiniteRange
 from myosem_edge.errors import InputError
@@ -50,7 +51,6 @@ def trial(
     Nothing moves until you press a. Space or s stops, and a goes on with the next grip; o opens, q ends. Everything
     passes the same gate, limits, whitelist and guard as in run; nothing is decoded.
     """
-    from myosem_edge.cli.run import hand_limits, tightened
     from myosem_edge.firmware_bridge.hands import hand as hand_named
 
     hand = hand_named(hand_name)

@@ -56,6 +56,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
     },
     "Board": {
         "doctor": Entry("myosem_edge.cli.doctor:doctor", "Check this board, its ports and its installation."),
+        "ports": Entry("myosem_edge.cli.ports:ports", "List serial ports; find the front end on one."),
         "grips": Entry("myosem_edge.cli.grips:grips", "Which grip an action takes."),
         "calibrate": Entry("myosem_edge.cli.calibrate:calibrate", "Adapt a bundle to one wearer."),
         "collect": Entry("myosem_edge.cli.collect:collect", "Record prompted sessions to train a model on."),

@@ -15,10 +15,9 @@ import click
 
 from myosem_edge import __version__
 from myosem_edge.cli._output import plain
-from myosem_edge.cli._types import FiniteRange, front_end_option, port_option, require_port
+from myosem_edge.cli._types import FiniteRange, front_end_from, front_end_option, port_option, require_port
 from myosem_edge.clock import MonotonicClock
 from myosem_edge.errors import DeviceError
-from myosem_edge.firmware_bridge.frontends import make_front_end
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd
 from myosem_edge.firmware_bridge.frontends.recording import About
 from myosem_edge.firmware_bridge.ports import open_front_end
@@ -49,7 +48,7 @@ def record(
     if recover:
         screen.kept(out, finish(out))
         return
-    device = make_front_end(front_end_name)
+    device, front_end_name = front_end_from(front_end_name, port)
     where, clock = require_port(device, port), MonotonicClock()
     require_new(out)
     with Signals() as signals, open_front_end(device, port, clock) as wire, selectors.DefaultSelector() as selector:

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from myosem_edge.cli._limits import hand_limits, tightened
 from myosem_edge.cli._output import plain, print_json, table
-from myosem_edge.cli._types import FiniteRange, backend_option, front_end_option, port_option, require_port
+from myosem_edge.cli._types import (
+    FiniteRange,
+    backend_option,
+    front_end_from,
+    front_end_option,
+    port_option,
+    require_port,
+)
 from myosem_edge.errors import InputError, MyosemError, RefusedError, StorageError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
     from myosem_edge.bundle import Bundle
     from myosem_edge.firmware_bridge.frontends.base import FrontEnd
-    from myosem_edge.firmware_bridge.hands.base import Hand, HandLimits
+    from myosem_edge.firmware_bridge.hands.base import Hand
     from myosem_edge.firmware_bridge.port import SerialPort
     from myosem_edge.runtime.buttons import Buttons
     from myosem_edge.runtime.grips import GripMap
@@ -169,40 +177,6 @@ def run(
             link.close()
 
 
-def tightened(limits: Limits, max_speed: float | None, max_force: float | None) -> Limits:
-    """The hand's limits with the wearer's.
-
-    Raises:
-        RefusedError: a wearer's limit is wider than the hand's.
-    """
-    wearer = {"max_speed": max_speed, "max_force": max_force}
-    given = {name: value for name, value in wearer.items() if value is not None}
-    for name, value in given.items():
-        present = getattr(limits, name)
-        if not 0 < value <= present:  # also what is not a number
-            option = "--" + name.replace("_", "-")
-            raise RefusedError(
-                "a wearer's limit can only be tighter than the hand's",
-                where=option,
-                found=f"{value:g}",
-                expected=f"at most {present:g}",
-            )
-    return limits.tightened(**given)
-
-
-def hand_limits(hand: HandLimits) -> Limits:
-    """The gate's limits for a hand: the hand's own numbers where it has them."""
-    from myosem_edge.runtime.limits import Limits
-
-    return Limits(
-        max_speed=hand.max_speed,
-        max_force=hand.max_force,
-        max_commands_per_s=hand.max_commands_per_s,
-        max_speed_step=hand.max_speed_step,
-        max_close_s=hand.max_close_s,
-    )
-
-
 def require_emulated(bundle: Bundle, hand_port: str, allowed: bool) -> None:
     """A bundle that anybody on this machine could have signed drives emulated hands only.
 
@@ -270,15 +244,15 @@ def _choose(
     from myosem_edge.bundle import bundle_from
     from myosem_edge.calibration.profile import foreign_front_end, require_montage
     from myosem_edge.calibration.store import Store
-    from myosem_edge.firmware_bridge.frontends import make_front_end
     from myosem_edge.firmware_bridge.hands import hand as hand_named
     from myosem_edge.runtime.decoder import describe_gallery
     from myosem_edge.runtime.grips import load_grip_map
 
-    device, hand = make_front_end(front_end_name), hand_named(hand_name)
-    require_port(device, port)
+    hand = hand_named(hand_name)
     here = board(board_name) if board_name else detect_board().board
     bundle = bundle_from(bundle_path)
+    device, front_end_name = front_end_from(front_end_name, port)
+    require_port(device, port)
     require_montage(bundle, device.info, calibrated=profile is not None)
     enrolment = None
     if profile is not None:

@@ -25,6 +25,7 @@ import myosem_edge.firmware_bridge.lsl_port
 from myosem_edge.bundle import Bundle, bundle_from
 from myosem_edge.calibration.profile import require_montage
 from myosem_edge.cli import run as module
+from myosem_edge.cli._limits import hand_limits, tightened
 from myosem_edge.cli.main import main
 from myosem_edge.errors import ProfileError, RefusedError
 from myosem_edge.files import write_atomic
@@ -161,10 +162,10 @@ class TestRefusals:
 
     @pytest.mark.sr("SR-16")
     def test_a_limit_wider_than_the_hands(self) -> None:
-        narrow = module.hand_limits(dataclasses.replace(AbilityHand.info.limits, max_speed=0.5))
-        assert module.tightened(narrow, 0.4, None).max_speed == 0.4
+        narrow = hand_limits(dataclasses.replace(AbilityHand.info.limits, max_speed=0.5))
+        assert tightened(narrow, 0.4, None).max_speed == 0.4
         with pytest.raises(RefusedError, match="tighter"):
-            module.tightened(narrow, 0.6, None)
+            tightened(narrow, 0.6, None)
 
     def test_a_development_key_and_a_real_port(self, home: Path) -> None:
         path = bundle(home, DEV_KEY)

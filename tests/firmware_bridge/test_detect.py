@@ -1,0 +1,116 @@
+"""Each emulated front end is recognised as itself and as nothing else, and no hand moves at being asked."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from myosem_edge.firmware_bridge.detect import ATTEMPT_S, SILENT_S, WATCH_S, Attempt, candidates
+from myosem_edge.firmware_bridge.emulators import EMULATED_FRONT_ENDS, EMULATED_HANDS
+from myosem_edge.firmware_bridge.emulators.faults import Faults
+from myosem_edge.firmware_bridge.emulators.sources import ArraySource
+from myosem_edge.firmware_bridge.frontends import make_front_end
+from myosem_edge.firmware_bridge.frontends.options import options_of
+
+STEP_S = 0.01
+OPTIONS = {"csv": "csv:channels=4,rate_hz=250,bits=12"}
+ALSO = {
+    "cyton_daisy": ["cyton_daisy", "cyton"]
+}  # a board with a Daisy is a board, too; the one with both is asked first
+
+
+def front_end(name: str, faults: Faults | None = None) -> Any:
+    driver = make_front_end(OPTIONS.get(name, name))
+    info = driver.info
+    emg = np.random.default_rng(1).normal(0, 0.05 * min(info.full_scale, 1e4), (int(5 * info.rate_hz), info.channels))
+    options = {"driver": driver} if options_of(type(driver)) else {}
+    source = ArraySource(emg.astype(np.float32), info.rate_hz)
+    return EMULATED_FRONT_ENDS[name](source, faults=faults, **options)
+
+
+def asked(device: Any, stop_at_first: bool = False) -> tuple[list[str], float]:
+    """Which drivers recognise the device, and how long that takes."""
+    now_s, found = 1000.0, []
+    device.tick(now_s)
+    for driver in candidates():
+        attempt = Attempt(driver, now_s)
+        sent = driver.to_send()
+        while attempt.verdict is None:
+            now_s += STEP_S
+            device.receive(sent, now_s)
+            device.tick(now_s)
+            sent = attempt.step(device.to_send(), now_s)
+        device.receive(attempt.finish(now_s), now_s)
+        for _ in range(20):
+            now_s += STEP_S
+            device.tick(now_s)
+            device.to_send()
+        if attempt.verdict:
+            found.append(driver.info.id)
+            if stop_at_first:
+                break
+    return found, now_s - 1000.0
+
+
+@cache
+def recognised(name: str) -> list[str]:
+    return asked(front_end(name))[0]
+
+
+@pytest.mark.parametrize("name", sorted(EMULATED_FRONT_ENDS))
+def test_every_front_end_is_itself_and_nothing_else(name: str) -> None:
+    assert recognised(name) == ([] if name in OPTIONS else ALSO.get(name, [name]))
+
+
+@pytest.mark.parametrize("name", sorted(set(EMULATED_FRONT_ENDS) - set(OPTIONS)))
+def test_on_a_bad_cable_it_is_itself_or_unknown_and_never_another(name: str) -> None:
+    faults = Faults(drop_probability=0.01, text_probability=0.005, cut_probability=0.005, seed=3)
+    found, _ = asked(front_end(name, faults), stop_at_first=True)
+    assert found in ([name], []), found
+
+
+@pytest.mark.sr("SR-11")
+@pytest.mark.parametrize("name", sorted(EMULATED_HANDS))
+def test_no_hand_moves_at_any_question_or_is_taken_for_a_front_end(name: str) -> None:
+    device = EMULATED_HANDS[name]()
+    found, _ = asked(device)
+    assert found == []
+    if hasattr(device, "closure"):
+        assert set(device.closure) == {0.0}
+    else:
+        assert set(device.state().position_deg.values()) == {0.0}
+        assert device.state().last_command_s is None
+
+
+def test_a_silent_port_is_given_up_soon() -> None:
+    class Silent:
+        def receive(self, data: bytes, now_s: float) -> None: ...
+        def tick(self, now_s: float) -> None: ...
+        def to_send(self) -> bytes:
+            return b""
+
+    found, seconds = asked(Silent())
+    count = len(list(candidates()))
+    assert found == [] and seconds < count * (SILENT_S + 0.3) < count * ATTEMPT_S
+
+
+def test_garbage_is_unknown() -> None:
+    class Garbage:
+        random = np.random.default_rng(5)
+
+        def receive(self, data: bytes, now_s: float) -> None: ...
+        def tick(self, now_s: float) -> None: ...
+        def to_send(self) -> bytes:
+            return self.random.bytes(60)
+
+    assert asked(Garbage())[0] == []
+
+
+def test_every_front_end_that_need_not_be_told_anything_is_asked() -> None:
+    names = [driver.info.id for driver in candidates()]
+    assert set(names) == set(EMULATED_FRONT_ENDS) - set(OPTIONS)
+    assert names.index("cyton_daisy") < names.index("cyton")
+    assert names[-1] == "spikershield" and WATCH_S < ATTEMPT_S
