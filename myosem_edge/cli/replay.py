@@ -15,13 +15,13 @@ from myosem_edge.cli._types import FiniteRange, backend_option, front_end_option
 from myosem_edge.errors import InputError, RefusedError
 from myosem_edge.files import require_writable, write_atomic
 
-SHOWN_DIFFERENCES = 5
-
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.argument("recording", type=click.Path(path_type=Path), required=False)
-@click.option("--log", type=click.Path(path_type=Path), help="Replay a log of `run` instead, and nothing else.")
+@click.option(
+    "--log", type=click.Path(path_type=Path), help="A log of `run`, or a folder of them, in place of RECORDING."
+)
 @click.option("--profile", metavar="NAME", help="The wearer's profile (default: descriptions alone decide).")
 @front_end_option
 @backend_option
@@ -53,12 +53,16 @@ def replay(
 
     The recordings of an .npz are decoded one by one, each from a cold start. Nothing is driven: no gate, no hand.
 
-    With --log, every verdict that `run --log` logged is made again from its logged inputs, and has to be the same.
+    With --log, every request of the shaper and every verdict of the gate that `run --log` logged is made again from
+    its logged inputs, and has to be the same to the last bit. Where EMG was logged (`run --record-emg`), a BUNDLE
+    makes the decisions again, too, with the --profile that was worn.
     """
     if log is not None:
-        if bundle is not None:
-            raise click.UsageError("--log takes no bundle and no recording")
-        _replay_log(log, as_json)
+        if recording is not None or out is not None or other is not None:
+            raise click.UsageError("--log takes no recording, --out and --compare")
+        from myosem_edge.cli.replay_log import replay_log
+
+        replay_log(log, bundle, profile, front_end_name, backend, as_json)
         return
     if bundle is None or recording is None:
         raise click.UsageError("Missing argument: BUNDLE and RECORDING, or --log")
@@ -132,41 +136,4 @@ def replay(
             where=other,
             found=f"{agreement.percent:.2f} % equal",
             expected=f"at least {least:g} %",
-        )
-
-
-def _replay_log(path: Path, as_json: bool) -> None:
-    from myosem_edge.runtime.gate_log import read_events
-    from myosem_edge.runtime.gate_log import replay as replayed_steps
-
-    older = path.with_name(path.name + ".1")
-    paths = [each for each in (older, path) if each.exists()] or [path]
-    steps = same = lost = 0
-    differences: list[tuple[float, str, str]] = []
-    try:
-        for each in replayed_steps(read_events(paths)):
-            steps += 1
-            lost += each.found is None
-            same += each.found is not None and each.same
-            if not each.same and len(differences) < SHOWN_DIFFERENCES:
-                assert each.logged is not None and each.found is not None
-                logged, found = (f"{c.kind} {c.grip or ''} {reasons}" for c, reasons in (each.logged, each.found))
-                differences.append((each.time_s, logged, found))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"holds an event that no gate of this version logged ({error!r})", where=path) from error
-    if not steps:
-        raise InputError("holds no step of a gate", where=path, todo="Log one with: myosem-edge run --log FILE")
-    facts = {"steps": steps, "same": same, "not_replayable": lost, "different": steps - same - lost}
-    if as_json:
-        shown = [{"time_s": time_s, "logged": logged, "found": found} for time_s, logged, found in differences]
-        print_json({**facts, "differences": shown})
-    else:
-        click.echo(f"{steps} steps of the gate: {same} the same again, {facts['different']} different")
-        if lost:
-            click.echo(f"{lost} lie behind a gap, or before the first logged state: nothing can be said of them")
-        for time_s, logged, found in differences:
-            click.echo(f"at {time_s:.3f} s logged: {logged}; now: {found}")
-    if facts["different"]:
-        raise RefusedError(
-            "the gate does not say the same again", where=path, found=f"{facts['different']} steps", expected="none"
         )

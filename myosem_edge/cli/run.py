@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from myosem_edge import __version__
 from myosem_edge.cli._limits import hand_limits, tightened
 from myosem_edge.cli._output import plain, print_json, table
 from myosem_edge.cli._types import (
@@ -21,6 +21,7 @@ from myosem_edge.cli._types import (
     port_option,
     require_port,
 )
+from myosem_edge.cli.run_texts import end_text, grip_rows, start_text
 from myosem_edge.errors import InputError, MyosemError, RefusedError, StorageError
 
 if TYPE_CHECKING:  # imported where they are used: a wrong option must not wait for an encoder
@@ -84,6 +85,15 @@ class Chosen:
 @click.option("--board", "board_name", metavar="NAME", help="Board profile instead of the one found.")
 @click.option("--seconds", type=FiniteRange(0, min_open=True), metavar="N", help="End by itself after so long.")
 @click.option("--log", type=_FILE, metavar="FILE", help="Keep a log; it holds everything the gate was told, no EMG.")
+@click.option(
+    "--log-mib",
+    type=click.IntRange(1, 4096),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="How large the log may become; the oldest half then goes.",
+)
+@click.option("--record-emg", is_flag=True, help="Keep the EMG in the log, too: who it is of can be told from it.")
 @click.option("--keys-from-stdin", is_flag=True, help="Take keys from a pipe on standard input, too.")
 @click.option(
     "--gpio",
@@ -110,6 +120,8 @@ def run(
     board_name: str | None,
     seconds: float | None,
     log: Path | None,
+    log_mib: int,
+    record_emg: bool,
     keys_from_stdin: bool,
     gpio: str | None,
     as_json: bool,
@@ -123,6 +135,8 @@ def run(
     """
     if profile is not None and no_profile:
         raise click.UsageError("--profile and --no-profile contradict each other")
+    if record_emg and log is None:
+        raise click.UsageError("--record-emg needs --log: that is where the EMG goes")
     from myosem_edge.firmware_bridge.hands.base import Neutral
     from myosem_edge.runtime.baseline import baseline_of
     from myosem_edge.runtime.buttons import button_spec, open_buttons
@@ -139,6 +153,7 @@ def run(
     if caution := chosen.front_end.caution:
         click.echo(plain(f"warning: {caution}"), err=True)
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force, gpio=gpio)
+    chosen.facts.update(record_emg=record_emg)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
     baseline = baseline_of(chosen.enrolment) if chosen.enrolment else None
     tension = CoContraction(chosen.front_end.info.rate_hz, baseline, co_contraction) if co_contraction else None
@@ -157,6 +172,7 @@ def run(
         Neutral(neutral),
         chosen.names,
         log_inputs=log is not None,
+        log_emg=record_emg,
         health=SampleHealth(chosen.front_end.info, baseline),
         co_contraction=tension,
     )
@@ -169,7 +185,7 @@ def run(
         if dry_run:
             _tell_plan(chosen, as_json)
         else:
-            _drive(chosen, loop, front_end_link, hand_link, buttons, seconds, log, keys_from_stdin, as_json)
+            _drive(chosen, loop, front_end_link, hand_link, buttons, seconds, log, log_mib, keys_from_stdin, as_json)
     finally:
         if buttons is not None:
             buttons.close()
@@ -254,17 +270,18 @@ def _choose(
     device, front_end_name = front_end_from(front_end_name, port)
     require_port(device, port)
     require_montage(bundle, device.info, calibrated=profile is not None)
-    enrolment = None
+    enrolment, created = None, None
     if profile is not None:
         store = Store.here()
         loaded = store.load(profile)
         loaded.require_fits(bundle, device.info, where=store.path(profile, "current"))
-        enrolment = loaded.enrolment
+        enrolment, created = loaded.enrolment, loaded.created
     names = describe_gallery(bundle)
     inside = f"{bundle_path}: grips.toml"
     source: bytes | Path = grips_path or bundle.member("grips.toml")
     grip_map = load_grip_map(source, tuple(names), hand.info.grips, where=None if grips_path else inside)
     facts = {
+        "version": __version__,
         "bundle": bundle.manifest.file_name,
         "bundle_sha256": bundle.sha256,
         "key": bundle.key_name,
@@ -277,6 +294,7 @@ def _choose(
         "foreign_front_end": foreign_front_end(bundle, device.info) or None,
         "hand": hand.info.id,
         "profile": profile,
+        "profile_created": created,
         "grips": None if grips_path is None else str(grips_path),
     }
     return Chosen(bundle, device, hand, grip_map, hand_limits(hand.info.limits), names, enrolment, facts)
@@ -304,6 +322,7 @@ def _drive(
     buttons: Buttons | None,
     seconds: float | None,
     log: Path | None,
+    log_mib: int,
     keys_from_stdin: bool,
     as_json: bool,
 ) -> None:
@@ -322,9 +341,9 @@ def _drive(
     clock, notifier = MonotonicClock(), Notifier.from_env(os.environ)
     live = sys.stdout.isatty() and not as_json
     if not as_json:
-        click.echo(_start_text(chosen.facts))
-    telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log)
-    telemetry.send([{"event": START, "time_s": clock.now_s(), **chosen.facts, "gate": loop.steps.rules.to_dict()}])
+        click.echo(start_text(chosen.facts))
+    telemetry = Telemetry.start("json" if as_json else "live" if live else "lines", log, log_mib << 20)
+    telemetry.send([{"event": START, "time_s": clock.now_s(), **chosen.facts, "gate": loop.judge.rules.to_dict()}])
     with Signals() as signals, WearerInput(STDIN, from_pipe=keys_from_stdin) as wearer:
         runner = Runner(loop, front_end, hand, wearer, telemetry, notifier, clock, start_guard, buttons=buttons)
         try:
@@ -339,52 +358,19 @@ def _drive(
     if telemetry.lost is not None and not interrupted:
         raise telemetry.lost
     if telemetry.lost is None and not as_json:
-        click.echo(_end_text(runner.summary, chosen.facts["budget_ms"]))
+        click.echo(end_text(runner.summary, chosen.facts["budget_ms"]))
     if interrupted:
         raise KeyboardInterrupt
     if listened == StorageError.exit_code:
         raise StorageError("the log of this session is not complete", where=log, todo="The reason stands above")
 
 
-def _grip_rows(grip_map: GripMap, names: dict[str, str]) -> list[Sequence[object]]:
-    return [
-        (action, rule.grip or "none", f"{rule.threshold:g}", rule.why, names.get(action, ""))
-        for action, rule in sorted(grip_map.actions.items())
-    ]
-
-
 def _tell_plan(chosen: Chosen, as_json: bool) -> None:
-    rows = _grip_rows(chosen.grip_map, chosen.names)
+    rows = grip_rows(chosen.grip_map, chosen.names)
     header = ("action", "grip", "threshold", "why", "description")
     if as_json:
         print_json({**chosen.facts, "actions": [dict(zip(header, row, strict=True)) for row in rows]})
         return
-    click.echo(_start_text(chosen.facts))
+    click.echo(start_text(chosen.facts))
     click.echo(table(rows, header))
     click.echo("dry run: both ports open, every check passed, nothing was sent")
-
-
-def _start_text(facts: dict[str, Any]) -> str:
-    who = f"profile {facts['profile']}" if facts["profile"] else "no profile: descriptions alone decide"
-    front_end = ":".join(filter(None, (facts["front_end"], facts["front_end_options"])))
-    development = " (development key)" if facts["dev_key"] else ""
-    most = f"speed up to {facts['max_speed']:g}, force up to {facts['max_force']:g} of the hand's own"
-    lines = [
-        f"{facts['bundle']}, sha256 {facts['bundle_sha256'][:16]}, signed by {facts['key']}{development}",
-        f"{front_end} -> {facts['backend']} -> {facts['hand']} on {facts['board'] or 'an unknown board'}",
-        f"{who}; neutral is {facts['neutral']}, {most}",
-        f"not armed: the hand moves only after you press a{' or the arm button' if facts['gpio'] else ''}",
-    ]
-    if facts["grips"]:
-        lines.insert(1, f"grips from {facts['grips']} (not signed)")
-    return "\n".join(plain(line) for line in lines)
-
-
-def _end_text(summary: dict[str, Any], budget_ms: float | None) -> str:
-    counts = " ".join(f"{name} {count}" for name, count in summary["counts"].items())
-    budget = f", budget {budget_ms:g} ms" if budget_ms else ""
-    return f"{counts}\nlate: {_spread(summary['late'])}\nsample to command: {_spread(summary['processing'])}{budget}"
-
-
-def _spread(spread: dict[str, float | None]) -> str:
-    return ", ".join(f"{name[:-3]} {spread[name]} ms" for name in ("p50_ms", "p99_ms", "max_ms"))

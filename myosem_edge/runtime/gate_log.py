@@ -1,78 +1,129 @@
-"""A log replayed: every step of the gate again from its logged inputs, and whether it says the same (SR-18).
+"""What the log gets of shaper and gate, so that both can be run again on it bit for bit (SR-18).
 
-A log is a ring: its beginning may be gone, and events may have been dropped. The gate's whole state stands in it now
-and then, so that a replay begins, and goes on after a gap, at the next of those.
+A log is a ring: its beginning may be gone, and events may have been dropped. So everything that the two remember, and
+what they were given once, stands in it now and then. An event has to fit into one write to a pipe, hence one event for
+each row of the grip map. `runtime.gate_replay` reads it.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
-from myosem_edge.errors import InputError
-from myosem_edge.runtime.gate import Command, Inputs, Reason, Request, State, Wearer, step
+from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.gate import Command, Inputs, Reason, Request, State, Wearer
+from myosem_edge.runtime.grips import GripMap, GripRule
 from myosem_edge.runtime.limits import Limits
+from myosem_edge.runtime.shaper import ShaperState
 
 SNAPSHOT_S = 30.0  # of a log that lost its beginning, no more than this cannot be replayed
-START, STEP, DROPPED = "start", "step", "dropped"
-_NUMBERS = ("now_s", "sample_age_s", "lost_fraction", "loop_late_s")
+START, RULES, ROW, STATE, STEP, EMG, DROPPED = "start", "rules", "row", "state", "step", "emg", "dropped"
+OURS = b'{"event"'  # how every log begins
+LOG_ONLY = frozenset({RULES, ROW, STATE, STEP, EMG})  # nobody wants to see them go by
+NUMBER = "number"  # {"number": "nan"}: what JSON has no number for
 _REASONS = {reason.page: reason for reason in Reason}
 
-Event = dict[str, Any]
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What one run's gate was given, besides its inputs."""
+    """What one run's shaper and gate were given, besides their inputs."""
 
     limits: Limits
     grips: frozenset[str]
+    grip_map: GripMap
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"limits": asdict(self.limits), "grips": sorted(self.grips)}
+    def to_dict(self) -> Facts:
+        """Without the rows of the grip map; these are `rows` events that follow."""
+        return {"limits": asdict(self.limits), "grips": sorted(self.grips), "rows": len(self.grip_map.actions)}
+
+    def rows(self) -> Iterator[Facts]:
+        """What a rule is, but for its note, which may be long and changes nothing."""
+        for action, rule in self.grip_map.actions.items():
+            yield {"action": action, "grip": rule.grip, "threshold": rule.threshold, "why": rule.why}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Rules:
-        return cls(Limits(**values["limits"]), frozenset(values["grips"]))
+    def from_dict(cls, values: Mapping[str, Any], rows: Mapping[str, GripRule]) -> Rules:
+        return cls(Limits(**values["limits"]), frozenset(values["grips"]), GripMap(rows))
 
 
 class Steps:
-    """What the log gets of every step: with the rules and the gate's whole state now and then."""
+    """Turns steps into events: each in full, and before one of them, now and then, the rules and the whole memory."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._told_s = -math.inf
 
-    def facts(self, inputs: Inputs, before: State, command: Command, reasons: tuple[Reason, ...]) -> dict[str, Any]:
-        """`before`: the state that the step began from."""
-        pages = [reason.page for reason in reasons]
-        found = {"inputs": asdict(inputs), "command": asdict(command), "reasons": pages}
-        if inputs.now_s - self._told_s >= SNAPSHOT_S:
+    def events(
+        self,
+        inputs: Inputs,
+        before: tuple[State, ShaperState],
+        weighed: tuple[Decision, str] | None,
+        command: Command,
+        reasons: tuple[Reason, ...],
+        *,
+        anew: bool,
+    ) -> Iterator[tuple[str, Facts]]:
+        """Kind and contents of each event. `before`: what gate and shaper remembered when the step began.
+
+        `weighed` is what the decoder said, if the request of this step was made of it, and why it did not count where
+        something else than the decoder rejected it. `anew`: the log lacks what came before.
+        """
+        # Written so that a time which is no number is a long one.
+        if anew or not abs(inputs.now_s - self._told_s) < SNAPSHOT_S:
             self._told_s = inputs.now_s
-            found |= {"gate": self.rules.to_dict(), "state": state_to_dict(before)}
-        return found
+            yield RULES, self.rules.to_dict()
+            yield from ((ROW, row) for row in self.rules.rows())
+            yield STATE, {"gate": state_to_dict(before[0]), "shaper": exact(asdict(before[1]))}
+        facts: Facts = {"inputs": told(inputs)}
+        if weighed is not None:
+            facts |= {"decision": decision_to_dict(weighed[0]), "veto": weighed[1]}
+        yield STEP, facts | {"command": told(command), "reasons": [reason.page for reason in reasons]}
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """One logged step: what was logged, what the gate says now; both None where the chain is broken before it."""
+def told(value: Any) -> Facts:
+    """A dataclass as JSON has it, without what is as it is by default: a log of steps is half as long then."""
+    found = {}
+    for each in fields(value):
+        inner = getattr(value, each.name)
+        if isinstance(inner, Request | Wearer):
+            inner = told(inner)
+            if inner or each.default is MISSING:
+                found[each.name] = inner
+        elif each.default is MISSING or repr(inner) != repr(each.default):  # of 0.0 and -0.0 only one is the default
+            found[each.name] = exact(inner)
+    return found
 
-    time_s: float
-    logged: tuple[Command, tuple[str, ...]] | None = None
-    found: tuple[Command, tuple[str, ...]] | None = None
 
-    @property
-    def same(self) -> bool:
-        return self.logged == self.found
+def exact(values: Any) -> Any:
+    """The same for JSON, which keeps every finite number to the last bit and knows no other."""
+    if isinstance(values, dict):
+        return {name: exact(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [exact(value) for value in values]
+    return {NUMBER: repr(values)} if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def state_to_dict(state: State) -> dict[str, Any]:
+def inexact(values: Any) -> Any:
+    """What `exact` was given; lists remain lists."""
+    if isinstance(values, dict):
+        if values.keys() == {NUMBER}:
+            return float(values[NUMBER])
+        return {name: inexact(value) for name, value in values.items()}
+    return [inexact(value) for value in values] if isinstance(values, list) else values
+
+
+def decision_to_dict(decision: Decision) -> Facts:
+    """Everything but the nearest descriptions, on which nothing depends."""
+    return told(replace(decision, nearest=()))
+
+
+def state_to_dict(state: State) -> Facts:
     """Everything that the gate remembers, as JSON has it."""
-    values = asdict(state)
+    values = exact(asdict(state))
     values["latched"] = state.latched.page if state.latched else None
     values["reasons"] = [reason.page for reason in state.reasons]
     return values
@@ -80,71 +131,25 @@ def state_to_dict(state: State) -> dict[str, Any]:
 
 def state_from_dict(values: Mapping[str, Any]) -> State:
     """Raises KeyError, TypeError for what `state_to_dict` did not make."""
-    changed = dict(values)
+    changed = dict(inexact(values))
     changed["latched"] = _REASONS[values["latched"]] if values["latched"] is not None else None
     changed["reasons"] = tuple(_REASONS[page] for page in values["reasons"])
-    changed["votes"] = tuple((kind, grip) for kind, grip in values["votes"])
-    changed["command"] = Command(**values["command"])
-    changed["message_times_s"] = tuple(values["message_times_s"])
+    changed["votes"] = tuple((kind, grip) for kind, grip in changed["votes"])
+    changed["command"] = Command(**changed["command"])
+    changed["message_times_s"] = tuple(changed["message_times_s"])
     return State(**changed)
 
 
-def replay(events: Iterable[Event]) -> Iterator[Replayed]:
-    """Every `step` event again. A `start` event brings rules and a fresh gate; a dropped event breaks the chain until
-    the next state that was logged.
-
-    Raises:
-        KeyError, TypeError, ValueError: an event is not one of ours.
-    """
-    rules: Rules | None = None
-    state: State | None = None
-    for event in events:
-        if event["event"] == START:
-            rules = Rules.from_dict(event["gate"]) if "gate" in event else None
-            state = State() if rules else None
-        elif event["event"] == DROPPED:
-            state = None
-        elif event["event"] == STEP:
-            if "gate" in event:
-                rules = Rules.from_dict(event["gate"])
-            if "state" in event:
-                state = state_from_dict(event["state"])
-            if rules is None or state is None:
-                yield Replayed(float(event["time_s"]))
-                continue
-            state, command, reasons = step(state, _inputs(event["inputs"]), rules.limits, rules.grips)
-            logged = (Command(**event["command"]), tuple(event["reasons"]))
-            yield Replayed(float(event["time_s"]), logged, (command, tuple(reason.page for reason in reasons)))
+def shaper_from_dict(values: Mapping[str, Any]) -> ShaperState:
+    """Raises KeyError, TypeError for what is no shaper's memory."""
+    changed = dict(inexact(values))
+    changed["issued"] = Command(**changed["issued"])
+    changed["request"] = Request(**changed["request"]) if changed["request"] is not None else None
+    return ShaperState(**changed)
 
 
-def read_events(paths: Iterable[Path]) -> Iterator[Event]:
-    """Events of log files, oldest file first. A last line that power cut off is left out.
-
-    Raises:
-        InputError: a file cannot be read, or a line is not an event.
-    """
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    if not line.endswith(b"\n"):
-                        break  # cut off while it was written
-                    try:
-                        event = json.loads(line)
-                        if not isinstance(event["event"], str):
-                            raise TypeError("no name")
-                    except (ValueError, KeyError, TypeError, RecursionError) as error:
-                        raise InputError(
-                            "is no log", where=f"{path}:{number}", found=ascii(line[:60]), expected="one event a line"
-                        ) from error
-                    yield event
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror}", where=path) from error
-
-
-def _inputs(logged: Mapping[str, Any]) -> Inputs:
-    """What was no number was logged as null; only a hand that reports nothing has no age."""
-    values = dict(logged)
-    values |= {"request": Request(**logged["request"]), "wearer": Wearer(**logged["wearer"])}
-    values |= {name: math.nan for name in _NUMBERS if values[name] is None}
-    return Inputs(**values)
+def inputs_from_dict(values: Mapping[str, Any]) -> Inputs:
+    """Raises KeyError, TypeError for what is no gate's input."""
+    changed = dict(inexact(values))
+    changed |= {"request": Request(**changed["request"]), "wearer": Wearer(**changed.get("wearer", {}))}
+    return Inputs(**changed)

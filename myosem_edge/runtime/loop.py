@@ -17,14 +17,15 @@ from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd, Phase
 from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
 from myosem_edge.runtime.co_contraction import CoContraction
 from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.gate import HOLD, NEUTRAL, Command, Inputs, Reason, Request, State, Wearer, status, step
-from myosem_edge.runtime.gate_log import STEP, Rules, Steps
+from myosem_edge.runtime.emg_log import emg_events
+from myosem_edge.runtime.gate import HOLD, NEUTRAL, Command, Inputs, Reason, Wearer, status
+from myosem_edge.runtime.gate_log import EMG
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.health import SampleHealth, Spread
+from myosem_edge.runtime.judge import Judge
 from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.links import Wait
 from myosem_edge.runtime.outlet import Outlet
-from myosem_edge.runtime.shaper import ShaperState, shape
 
 TICK_S = 0.020  # the gate is stepped at least this often, samples or not
 DECISION_EVENT_S = 0.050
@@ -77,7 +78,7 @@ class Loop:
 
     `names` maps action ids to what a person calls them. `limits` are the hand's, perhaps tightened for the wearer.
     `guard` has to be set before the hand can move. With `log_inputs` every step of the gate is an event, so that the
-    log replays to the same commands.
+    log replays to the same commands; with `log_emg` every sample, so that it replays to the same decisions.
 
     Raises:
         RefusedError: this hand has no such neutral.
@@ -96,22 +97,21 @@ class Loop:
         log_inputs: bool = False,
         health: SampleHealth | None = None,
         co_contraction: CoContraction | None = None,
+        log_emg: bool = False,
     ) -> None:
         self.front_end, self.hand, self.decoder = front_end, hand, decoder
         self.grip_map, self.limits = grip_map, limits
         self.names = names or {}
-        self.log_inputs = log_inputs
+        self.log_inputs, self._log_emg = log_inputs, log_emg
         self.late = Spread()
         self.counts = dict.fromkeys(("cycles", "incomplete", "decisions", "arms", "reconnects"), 0)
         self.outlet = Outlet(hand, neutral)
-        self._grips = grip_map.grips() & frozenset(hand.info.grips)
-        self.steps = Steps(Rules(limits, self._grips))
+        self.judge = Judge(grip_map, limits, grip_map.grips() & frozenset(hand.info.grips))
         self._checked = front_end.info
         self._health = health or SampleHealth(self._checked)
         self._tension = co_contraction or CoContraction(self._checked.rate_hz, None)
         self._told_troubles: dict[str, tuple[int, ...]] = {}
         self._guard, self._guarded = guard, guard is not None
-        self._gate, self._shaper, self._request = State(), ShaperState(), Request()
         self._wearer = Wearer()
         self._last_s: float | None = None
         self._failures: dict[str, int] = {}
@@ -139,7 +139,7 @@ class Loop:
 
     @property
     def armed(self) -> bool:
-        return self._gate.armed
+        return self.judge.gate.armed
 
     def start(self, now_s: float) -> Out:
         """The first bytes of a session: they ask for samples and feedback, and move nothing."""
@@ -164,12 +164,14 @@ class Loop:
         if chunks:
             with self._stage("decoder", now_s):
                 for chunk in chunks:
+                    if self._log_emg:
+                        self._events += (_event(EMG, now_s, **piece) for piece in emg_events(chunk))
                     decisions += self.decoder.feed(chunk)
         command = self._judge(now_s, decisions, late_s)
         frames, commanded = self._speak(command, now_s)
         if self._complete and self._guard is not None:
             with self._stage("guard", now_s, otherwise=self._lose_guard):
-                self._guarded = self._guard.beat(self._gate.locked)
+                self._guarded = self._guard.beat(self.judge.gate.locked)
         self._complete = self._complete and self._guarded
         self.counts["incomplete"] += not self._complete
         return self._out(now_s, frames, decided=bool(decisions), commanded=commanded)
@@ -220,7 +222,7 @@ class Loop:
         """The last event: what a session amounted to."""
         wire = self.front_end.counters
         front_end = {"samples": wire.samples, "lost_samples": wire.lost_samples, "rejected_bytes": wire.rejected_bytes}
-        state, reason = status(self._gate)
+        state, reason = status(self.judge.gate)
         last = {"status": state, "reason": reason.page if reason else None}
         return _event(
             "summary",
@@ -298,13 +300,11 @@ class Loop:
         steps: list[Decision | None] = [*decisions] or [None]
         for decision in steps:
             if decision is not None:
-                with self._stage("shaper", now_s, otherwise=self._forget_request):
+                with self._stage("shaper", now_s, otherwise=self.judge.forget):
                     self.counts["decisions"] += 1
                     vetted = self._tension.vetted(self._health.vetted(decision, self.limits.bad_channels))
-                    self._shaper, self._request = shape(
-                        self._shaper, vetted, self.grip_map, self.limits, now_s, self._gate.command
-                    )
-            command = HOLD if self._gate.locked else NEUTRAL
+                    self.judge.weigh(decision, vetted, now_s)
+            command = HOLD if self.judge.gate.locked else NEUTRAL
             with self._stage("gate", now_s):
                 command = self._step(now_s, late_s)
         if decisions and now_s - self._told_decision_s >= DECISION_EVENT_S - 1e-6:
@@ -322,20 +322,20 @@ class Loop:
             sample_age_s=self._health.age_s(now_s),
             lost_fraction=self._health.lost_fraction(now_s),
             bad_channels=self._health.bad_channels(),
-            request=self._request,
+            request=self.judge.request,
             wearer=self._tension.pressed(self._wearer),
             feedback_age_s=now_s - self._heard_s if self.outlet.asks else None,
             loop_late_s=late_s,
             fault="; ".join(faults)[:MOST_TEXT] or None,
         )
-        before = self._gate
-        self._gate, command, reasons = step(self._gate, inputs, self.limits, self._grips)
-        self.counts["arms"] += self._gate.armed and not before.armed
+        was_armed = self.armed
+        command, reasons, told = self.judge.step(inputs, log=self.log_inputs)
+        self.counts["arms"] += self.armed and not was_armed
         # Taken: edges act once, and a failure has been heard of.
         self._wearer = Wearer(open=self._wearer.open)
         self._failed.clear()
-        if self.log_inputs:
-            self._tell(STEP, now_s, **self.steps.facts(inputs, before, command, reasons))
+        for kind, facts in told:
+            self._tell(kind, now_s, **facts)
         self._tell_verdict(command, reasons, inputs.fault, now_s)
         return command
 
@@ -345,7 +345,7 @@ class Loop:
             return (), False
         frames: list[bytes] = []
         with self._stage("encode", now_s, otherwise=lambda: frames.extend(self.outlet.fall_back(now_s))):
-            frames += self.outlet.command(command, self._gate.armed, now_s)
+            frames += self.outlet.command(command, self.judge.gate.armed, now_s)
         commanded = bool(frames)
         with self._stage("poll", now_s):
             frames += self.outlet.poll(now_s, commanded)
@@ -361,9 +361,6 @@ class Loop:
         self._feedback = None
         self._heard_s = now_s
         self.outlet.reset(now_s)
-
-    def _forget_request(self) -> None:
-        self._request = Request()
 
     def _lose_guard(self) -> None:
         self._guarded = False
@@ -384,7 +381,7 @@ class Loop:
         self._events.append(_event(kind, now_s, **facts))
 
     def _tell_verdict(self, command: Command, reasons: tuple[Reason, ...], fault: str | None, now_s: float) -> None:
-        state, reason = status(self._gate)
+        state, reason = status(self.judge.gate)
         news = (state, reason, reasons, command, fault)
         if news == self._told:
             return
@@ -396,7 +393,7 @@ class Loop:
         }
         pages = [each.page for each in reasons]
         self._tell(
-            "verdict", now_s, **facts, armed=self._gate.armed, reasons=pages, command=asdict(command), fault=fault
+            "verdict", now_s, **facts, armed=self.judge.gate.armed, reasons=pages, command=asdict(command), fault=fault
         )
 
     def _tell_troubles(self, now_s: float) -> None:
@@ -406,7 +403,7 @@ class Loop:
             self._tell("signal", now_s, troubles={kind: list(channels) for kind, channels in troubles.items()})
 
     def _tell_decision(self, decision: Decision, now_s: float) -> None:
-        self._tell("decision", now_s, **decision.facts(self.names), asked=self._request.reject)
+        self._tell("decision", now_s, **decision.facts(self.names), asked=self.judge.request.reject)
 
     def _out(self, now_s: float, frames: tuple[bytes, ...], decided: bool = False, commanded: bool = False) -> Out:
         front_out = b""

@@ -18,23 +18,24 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from myosem_edge.errors import MyosemError, StorageError
 from myosem_edge.runtime.child import child_command, child_environment
-from myosem_edge.runtime.gate_log import STEP
+from myosem_edge.runtime.gate_log import LOG_ONLY, OURS
 from myosem_edge.runtime.view import LineView, LiveView
 
 MODES = ("live", "lines", "json", "none")
 PIPE_BYTES = 1 << 20  # half a minute of events with the gate's inputs; the kernel may grant less
-LOG_BYTES = 32 << 20  # two files of half that: an hour and more on any card
+LOG_BYTES = 32 << 20  # two files of half that: ten minutes of a hundred steps a second, twenty of fifty
+SETTLE_S = 1.0  # no more than this is lost when the power goes
 FAREWELL_S = 2.0
 REDRAW_S = 0.1
 NO_SIZE = 80  # columns, where a terminal does not tell
 STDOUT = 1
-OURS = b'{"event"'  # how every log of ours begins
 
 Event = dict[str, Any]
 
@@ -164,13 +165,20 @@ def check_log(path: Path) -> None:
 
 
 class Log:
-    """JSON lines in `path`, and the half before it in `path` + ".1": the newest `most_bytes` at most, never more."""
+    """JSON lines in `path`, and the half before it in `path` + ".1": the newest `most_bytes` at most, never more.
 
-    def __init__(self, path: Path, most_bytes: int = LOG_BYTES) -> None:
-        self._path, self._half = path, most_bytes // 2
+    What was written is on the card `SETTLE_S` later. A line that power once cut off is ended, so that the next one is
+    whole. `now_s` is a monotonic clock.
+    """
+
+    def __init__(self, path: Path, most_bytes: int = LOG_BYTES, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._half, self._now_s = path, most_bytes // 2, now_s
         self._file: BinaryIO | None = _append_to(path)
         self._size = os.fstat(self._file.fileno()).st_size
+        self._settled_s = now_s()
         self.problem: str | None = None
+        if _is_torn(path, self._size):
+            self.write(b"\n")
 
     def write(self, line: bytes) -> None:
         """Append one line. A full or broken card ends the log, not the listener."""
@@ -184,9 +192,15 @@ class Log:
                 self._size += len(line)
                 if written != len(line):
                     raise OSError(errno.ENOSPC, "only part of a line could be written")
+                self._settle()
         except OSError as error:
             self.problem = error.strerror or str(error)
             self.close()
+
+    def _settle(self) -> None:
+        if self._file is not None and (now_s := self._now_s()) - self._settled_s >= SETTLE_S:
+            os.fsync(self._file.fileno())
+            self._settled_s = now_s
 
     def close(self) -> None:
         """What was written is on the card when this returns."""
@@ -217,7 +231,7 @@ def listen(source: int, out: int, mode: str, log: Log | None) -> None:
                     if live is not None:
                         live.take({"event": "failure", "error": trouble})
             event = json.loads(line)
-            if event["event"] == STEP:  # the gate's inputs: for the log alone
+            if event["event"] in LOG_ONLY:
                 continue
             if live is not None:
                 live.take(event)
@@ -257,6 +271,14 @@ def _append_to(path: Path) -> BinaryIO:
     """Open for appending, unbuffered; never waits, whatever has got that name meanwhile. Raises OSError."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
     return os.fdopen(os.open(path, flags, 0o666), "ab", buffering=0)
+
+
+def _is_torn(path: Path, size: int) -> bool:
+    if not size:
+        return False
+    with path.open("rb") as file:
+        file.seek(size - 1)
+        return file.read(1) != b"\n"
 
 
 def _require_log(path: Path) -> None:

@@ -37,6 +37,7 @@ from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.recording import About
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
+from myosem_edge.runtime.gate_replay import read_events, replay
 from myosem_edge.runtime.recorder import Recorder, finish
 from tests.cli.tiny_bundle import DEV_KEY, HAND_KEY, bundle, forge
 from tests.runtime.loop_bench import GRIPS, ScriptedDecoder, noise
@@ -95,7 +96,7 @@ class TestRefusals:
         """Only the ports are missing then, and the wearer is told. Of another kind it is refused all the same."""
 
         class Calibrated:
-            enrolment = None
+            enrolment, created = None, "2026-01-01T00:00:00+00:00"
 
             def require_fits(self, bundle: Bundle, info: FrontEndInfo, **named: object) -> None:
                 require_montage(bundle, info, calibrated=True)
@@ -144,6 +145,9 @@ class TestRefusals:
     def test_profile_and_no_profile(self, home: Path) -> None:
         arguments = ("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--profile", "kim", "--no-profile")
         self.check(run(*arguments), 2, "contradict")
+
+    def test_emg_without_a_log_to_keep_it_in(self, home: Path) -> None:
+        self.check(run("--bundle", bundle(home), "--port", "/x", "--hand-port", "/y", "--record-emg"), 2, "--log")
 
     def test_a_grip_that_the_hand_cannot_form(self, home: Path) -> None:
         path = bundle(home, members={"grips.toml": GRIPS.to_toml().replace("pinch", "pirouette").encode()})
@@ -382,8 +386,9 @@ def test_killed_in_mid_motion_the_guard_freezes_the_hand(home: Path) -> None:
 
 
 @pytest.mark.peer
-def test_quit_ends_with_neutral_release_and_exit_code_0(home: Path) -> None:
-    with Session(home, "fist", "--json", "--log", str(home / "run.log")) as session:
+@pytest.mark.sr("SR-18")
+def test_quit_ends_with_neutral_release_and_exit_code_0_and_the_log_replays(home: Path) -> None:
+    with Session(home, "fist", "--json", "--log", str(home / "run.log"), "--record-emg") as session:
         session.arm()
         session.wait_for_hand(lambda state: state.grip == "power" and state.moving)
         session.press("q")
@@ -395,6 +400,9 @@ def test_quit_ends_with_neutral_release_and_exit_code_0(home: Path) -> None:
         assert logged[0]["event"] == "start" and len(logged[0]["bundle_sha256"]) == 64 and logged[0]["key"] == "dev"
         assert sum(event["event"] == "step" for event in logged) >= summary["counts"]["cycles"]
         assert logged[-1] == summary and session.events[0]["event"] == "start"
+    assert {"step", "rules", "row", "state", "emg"} & {event["event"] for event in session.events} == set()
+    steps = list(replay(read_events([home / "run.log"]), lambda start: ScriptedDecoder("fist")))
+    assert all(step.known and not step.differences for step in steps) and sum(step.decided for step in steps) > 50
 
 
 @pytest.mark.peer

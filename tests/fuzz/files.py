@@ -36,10 +36,14 @@ from myosem_edge.firmware_bridge.frontends.recording import About, read_recorded
 from myosem_edge.keys import trust
 from myosem_edge.manifest import Manifest
 from myosem_edge.onnx_scan import scan_onnx
+from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.decoder import Decoder, Model
-from myosem_edge.runtime.gate import NEUTRAL, Inputs, Request, State, step
-from myosem_edge.runtime.gate_log import START, STEP, Rules, Steps, read_events, replay
+from myosem_edge.runtime.emg_log import emg_events
+from myosem_edge.runtime.gate import Inputs
+from myosem_edge.runtime.gate_log import EMG, START
+from myosem_edge.runtime.gate_replay import read_events, replay
 from myosem_edge.runtime.grips import default_grips_path, load_grip_map
+from myosem_edge.runtime.judge import Judge
 from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.recorder import Recorder, finish, journal_of
 from myosem_edge.runtime.replay import read_lines
@@ -200,17 +204,27 @@ def own_recording() -> Target:
 
 
 def gate_log() -> Target:
-    """As `replay --log` reads it, which says of every KeyError, TypeError and ValueError that no gate logged that."""
-    rules, state = Rules(Limits(), frozenset({"power"})), State()
-    steps = Steps(rules)
-    events: list[dict[str, object]] = [{"event": START, "time_s": 0.0, "gate": rules.to_dict()}]
+    """As `replay --log` reads it, which says of every KeyError, TypeError and ValueError that no gate logged that. What
+    the run decoded is decoded again by a decoder that takes anything.
+    """
+
+    class Decoder:
+        def feed(self, chunk: Chunk) -> list[Decision]:
+            return []
+
+    catalogue = load_catalogue()
+    rules = load_grip_map(default_grips_path(), catalogue.ids, catalogue.grips)
+    judge = Judge(rules, Limits(), frozenset({"power"}))
+    events: list[dict[str, object]] = [{"event": START, "time_s": 0.0, "gate": judge.rules.to_dict()}]
     for number in range(3):
-        inputs = Inputs(1.0 + 0.02 * number, 0.01, 0.0, 0, Request(decision_index=number))
-        facts = steps.facts(inputs, state, NEUTRAL, ())
-        state, _, _ = step(state, inputs, rules.limits, rules.grips)
-        events.append({"event": STEP, "time_s": inputs.now_s, **facts})
+        decision = Decision(number, 1.0, "fist", 0.9, 0.5, 0.5, "calibrated", True, "")
+        judge.weigh(decision, decision, 1.0 + 0.02 * number)
+        chunk = Chunk(emg()[:5], 5 * number, 1.0)
+        events += ({"event": EMG, "time_s": 1.0, **piece} for piece in emg_events(chunk))
+        inputs = Inputs(1.0 + 0.02 * number, 0.01, 0.0, 0, judge.request)
+        events += ({"event": kind, "time_s": 1.0, **facts} for kind, facts in judge.step(inputs, log=True)[2])
     seed = "".join(json.dumps(event) + "\n" for event in events).encode()
-    take = on_file(folder() / "run.log", lambda path: drained(replay(read_events([path]))))
+    take = on_file(folder() / "run.log", lambda path: drained(replay(read_events([path]), lambda start: Decoder())))
     return Target("gate log", [seed], take, (*FILE, KeyError, TypeError, ValueError))
 
 

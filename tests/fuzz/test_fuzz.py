@@ -62,8 +62,8 @@ COVERED = {
     "actions/catalogue.py", "actions/table.py", "bundle.py", "calibration/collection.py", "calibration/profile.py",
     "firmware_bridge/arrays.py", "firmware_bridge/frontends/recording.py", "keys.py", "learn/corpus/store.py",
     "learn/datasets/ninapro.py", "learn/datasets/recording.py", "learn/protocols/ablation.py",
-    "learn/teacher/checkpoint.py", "learn/teacher/config.py", "manifest.py", "runtime/gate_log.py", "runtime/grips.py",
-    "runtime/recorder.py", "runtime/replay.py",
+    "learn/teacher/checkpoint.py", "learn/teacher/config.py", "manifest.py", "runtime/gate_replay.py",
+    "runtime/grips.py", "runtime/recorder.py", "runtime/replay.py",
 }  # fmt: skip
 READS = re.compile(
     r"\.read_(bytes|text)\(|^(json|tomllib)\.loads\(|^np\.load\(|^loadmat\(|safe_open\(|^h5py\.File\(|\.open\('rb'\)$"
@@ -90,7 +90,7 @@ FOUND = {
     "grip map": b"a = " + DEEP,
     "catalogue": b"a = " + DEEP,
     "grid": b"a = " + DEEP,
-    "gate log": b'{"event": ' + DEEP + b"\n",
+    "gate log": DEEP + b"\n",
     "collection": DEEP,
     "store index": DEEP,
     "decision lines": DEEP,

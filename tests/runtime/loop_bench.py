@@ -88,6 +88,7 @@ class Bench:
         limits: Limits | None = None,
         faults: Faults | None = None,
         log_inputs: bool = False,
+        log_emg: bool = False,
         driver: Hand | None = None,
         hand: Emulator | None = None,
         co_contraction: CoContraction | None = None,
@@ -102,7 +103,7 @@ class Bench:
         self.guard = FakeGuard()
         self.loop = Loop(
             Myo(), self.driver, self.decoder, GRIPS, limits or Limits(), neutral,
-            {"fist": "close the hand"}, self.guard, log_inputs, co_contraction=co_contraction,
+            {"fist": "close the hand"}, self.guard, log_inputs, co_contraction=co_contraction, log_emg=log_emg,
         )  # fmt: skip
         self.front_cable = self.hand_cable = True  # False: nothing comes through, in either direction
         self.sent: list[tuple[float, bytes]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,9 @@ from myosem_edge.firmware_bridge.emulators.faults import Faults
 from myosem_edge.firmware_bridge.frontends.base import Phase
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand, speed_byte
 from myosem_edge.firmware_bridge.hands.base import HandInfo, Neutral
-from myosem_edge.runtime import loop as module
+from myosem_edge.runtime import judge as module
 from myosem_edge.runtime.gate import Reason
-from myosem_edge.runtime.gate_log import replay
+from myosem_edge.runtime.gate_replay import replay
 from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.loop import AWAY_S, FAILURES, FRONT_END, HAND, TICK_S
 from myosem_edge.runtime.telemetry import encode
@@ -48,6 +49,17 @@ def inject(bench: Bench, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     owner, name = place[stage]
     monkeypatch.setattr(owner, name, boom)
+
+
+def changed(event: dict[str, Any], what: str) -> dict[str, Any]:
+    """A step of a log with another command, reason or request in it than was logged."""
+    if event["event"] != "step":
+        return event
+    if what == "reasons":
+        return {**event, "reasons": [*event["reasons"], "opened"]}
+    if what == "command":
+        return {**event, "command": {**event["command"], "speed": 0.77}}
+    return {**event, "inputs": {**event["inputs"], "request": {**event["inputs"]["request"], "force": 0.01}}}
 
 
 class TestArming:
@@ -576,11 +588,26 @@ class TestEvents:
         bench.wait(2.0)
         lines = [json.loads(encode(event)) for event in bench.events]
         steps = list(replay(lines))
-        assert len(steps) >= bench.loop.counts["cycles"] and all(step.found and step.same for step in steps)
-        wrong = [
-            {**event, "command": {**event["command"], "speed": 0.77}} for event in lines if event["event"] == "step"
-        ]
-        assert not any(step.same for step in replay(wrong))
+        assert len(steps) >= bench.loop.counts["cycles"] and all(step.known and not step.differences for step in steps)
+        for what in ("command", "reasons", "request"):
+            wrong = list(replay(changed(event, what) for event in lines))
+            differing = [step for step in wrong if step.differences]
+            assert differing and {each.what for step in differing for each in step.differences} >= {what}
+
+    @pytest.mark.sr("SR-18")
+    @pytest.mark.parametrize("stage", ["shaper", "gate"])
+    def test_a_step_that_failed_breaks_no_replay(self, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench = Bench(log_inputs=True)
+        bench.close()
+        with monkeypatch.context() as patch:
+            inject(bench, stage, patch)
+            bench.wait(0.03)
+        bench.wait(1.5)
+        bench.step(ARM)
+        bench.wait(1.0)
+        steps = list(replay(json.loads(encode(event)) for event in bench.events))
+        assert all(step.known and not step.differences for step in steps)
+        assert bench.verdict["status"] == "armed"
 
     @pytest.mark.sr("SR-18")
     @pytest.mark.parametrize("gap", ["lost beginning", "dropped"])
@@ -591,15 +618,15 @@ class TestEvents:
             bench.decoder.action = action
             bench.wait(1.5)
         lines = [json.loads(encode(event)) for event in bench.events]
-        states = [i for i, event in enumerate(lines) if "state" in event]
+        states = [i for i, event in enumerate(lines) if event["event"] == "state"]
         assert len(states) >= 2
         cut = states[0] + 50
         kept = lines[cut:] if gap == "lost beginning" else [*lines[:cut], {"event": "dropped"}, *lines[cut + 5 :]]
         steps = list(replay(kept))
-        known = [step for step in steps if step.found is not None]
+        known = [step for step in steps if step.known]
         assert 0 < len(known) < len(steps)
-        assert all(step.same for step in known)
-        assert steps[-1].found is not None
+        assert not any(step.differences for step in steps)
+        assert steps[-1].known
 
     def test_the_summary_counts(self) -> None:
         bench = Bench()

@@ -156,6 +156,27 @@ class TestLog:
             log.close()
         assert [each["n"] for each in lines(path.read_bytes())] == [0, 1]
 
+    @pytest.mark.sr("SR-18")
+    def test_a_line_that_power_cut_off_is_ended_before_the_next(self, tmp_path: Path) -> None:
+        path = tmp_path / "run.log"
+        path.write_bytes(encode({"event": "start", "n": 0}) + b'{"event":"sta')
+        log = Log(path)
+        log.write(encode({"event": "start", "n": 1}))
+        log.close()
+        assert path.read_bytes().splitlines()[1:] == [b'{"event":"sta', b'{"event":"start","n":1}']
+
+    @pytest.mark.sr("SR-18")
+    def test_what_was_written_is_on_the_card_a_second_later(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s, settled = 100.0, []
+        monkeypatch.setattr(os, "fsync", lambda fd: settled.append(now_s))
+        log = Log(tmp_path / "run.log", now_s=lambda: now_s)
+        for _ in range(40):
+            now_s += 0.125
+            log.write(encode({"event": "step"}))
+        assert settled == [101.0, 102.0, 103.0, 104.0, 105.0]
+
     def test_a_full_card_ends_the_log_and_says_so(self) -> None:
         log = Log(Path("/dev/full"))
         log.write(b"{}\n")
