@@ -101,7 +101,7 @@ class Hand(ABC):
         """Whether these bytes are exactly one frame that this driver could have produced (the whitelist, SR-11)."""
 
     def neutral(self, choice: Neutral) -> bytes:
-        """The bytes of the wearer's chosen neutral."""
+        """The bytes of the wearer's chosen neutral, asked for anew each time that they are sent."""
         if choice is Neutral.FREEZE:
             return self.stop()
         return self.relax() if choice is Neutral.RELAX else self.open_hand(speed=0.3)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits, Neutral
-from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, SteppedHand, postures_of
+from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits
+from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, STEPPED_NEUTRALS, SteppedHand, postures_of
 from myosem_edge.firmware_bridge.lines import Lines
 
 JOINTS = ("thumb", "index", "middle", "ring_little")  # F0 to F3
@@ -34,7 +34,7 @@ class BrunelHand(SteppedHand):
         limits=HandLimits(),
         keep_alive_s=KEEP_ALIVE_S,
         has_force=False,
-        neutrals=(Neutral.FREEZE,),
+        neutrals=STEPPED_NEUTRALS,
         notes="Needs the Beetroot firmware with its EMG mode off (M0) and CSV mode off. It holds its last position for "
         "ever and knows no stop, so it is moved in short steps and stays where the last one brought it when the loop "
         "dies or the cable is cut.",

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Sequence
 
 from myosem_edge.errors import InputError
-from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits, Neutral
-from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, POSTURES, SteppedHand
+from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits
+from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, POSTURES, STEPPED_NEUTRALS, SteppedHand
 
 HEAD = b"\xff\xff\xfd\x00"
 ALL = 0xFE
@@ -53,7 +53,7 @@ class DynamixelHand(SteppedHand):
         limits=HandLimits(),
         keep_alive_s=KEEP_ALIVE_S,
         has_force=False,
-        neutrals=(Neutral.FREEZE,),
+        neutrals=STEPPED_NEUTRALS,
         notes="Needs pip install 'myosem-edge[dynamixel]'. Torque, operating mode (5, current-limited position) and "
         "current limits have to be set beforehand with the maker's tool. Servos hold their last position for ever, so "
         "they are moved in short steps and stay where the last one brought them when the loop dies or a cable is cut.",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits, Neutral
-from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, SteppedHand, postures_of
+from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits
+from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, STEPPED_NEUTRALS, SteppedHand, postures_of
 
 HEAD, REPLY_HEAD = b"\xeb\x90", b"\x90\xeb"
 READ, WRITE = 0x11, 0x12
@@ -37,7 +37,7 @@ class InspireHand(SteppedHand):
         limits=HandLimits(),
         keep_alive_s=KEEP_ALIVE_S,
         has_force=False,
-        neutrals=(Neutral.FREEZE,),
+        neutrals=STEPPED_NEUTRALS,
         notes="Force thresholds stay as they are set in the hand. It holds its last angles for ever, so it is moved in "
         "short steps and stays where the last one brought it when the loop dies or the cable is cut.",
     )

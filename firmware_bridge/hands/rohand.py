@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from myosem_edge.errors import InputError
-from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits, Neutral
-from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, SteppedHand, postures_of
+from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits
+from myosem_edge.firmware_bridge.hands.stepped import KEEP_ALIVE_S, STEPPED_NEUTRALS, SteppedHand, postures_of
 
 JOINTS = ("thumb", "index", "middle", "ring", "little", "thumb_rotation")
 FULL = 65535
@@ -38,7 +38,7 @@ class RoHand(SteppedHand):
         limits=HandLimits(),
         keep_alive_s=KEEP_ALIVE_S,
         has_force=False,
-        neutrals=(Neutral.FREEZE,),
+        neutrals=STEPPED_NEUTRALS,
         notes="Needs pip install 'myosem-edge[rohand]'. Speed, current and force limits stay as they are set in the "
         "hand. It holds its last position for ever, so it is moved in short steps and stays where the last one brought "
         "it when the loop dies or the cable is cut.",

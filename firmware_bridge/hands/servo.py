@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits, Neutral
-from myosem_edge.firmware_bridge.hands.stepped import ANATOMY, KEEP_ALIVE_S, POSTURES, SteppedHand
+from myosem_edge.firmware_bridge.hands.base import Feedback, HandInfo, HandLimits
+from myosem_edge.firmware_bridge.hands.stepped import ANATOMY, KEEP_ALIVE_S, POSTURES, STEPPED_NEUTRALS, SteppedHand
 from myosem_edge.firmware_bridge.lines import Lines
 
 FULL = 1800  # tenths of a degree
@@ -31,7 +31,7 @@ class ServoHand(SteppedHand):
         limits=HandLimits(),
         keep_alive_s=KEEP_ALIVE_S,
         has_force=False,
-        neutrals=(Neutral.FREEZE,),
+        neutrals=STEPPED_NEUTRALS,
         notes="Servos hold their last angle for ever, so they are moved in short steps and stay where the last one "
         "brought them when the loop dies or the cable is cut.",
     )

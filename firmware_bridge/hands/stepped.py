@@ -10,13 +10,15 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from myosem_edge.firmware_bridge.hands.base import Feedback, Hand
+from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
 
 COMMAND_S = 0.05  # a command that is still meant is sent again this often: half of a keep-alive
 KEEP_ALIVE_S = 2 * COMMAND_S
 FULL_STROKE_S = 1.0  # from open to closed at full speed
 FLEXED_DEG = 90.0  # a closed joint, about: none of these hands reports angles of its own
 MOVED = 0.005  # of the stroke between two reports: below it is noise
+GENTLE_SPEED = 0.3  # of an opening that nobody asked for at this moment
+STEPPED_NEUTRALS = (Neutral.FREEZE, Neutral.OPEN)
 AHEAD = 0.15  # of the stroke: how far a command may lead what the hand reports; more presses harder on what it holds
 
 # Closure of each finger, 0 open to 1 closed: thumb flexion, thumb opposition, index, middle, ring, little.
@@ -95,6 +97,14 @@ class SteppedHand(Hand):
 
     def relax(self) -> bytes:
         """None of these hands can let its motors go without a sign."""
+        return self.stop()
+
+    def neutral(self, choice: Neutral) -> bytes:
+        """Opening goes on step by step, for as long as neutral is what is said; a hand that has reported nothing yet is
+        asked. What the guard sends once the loop is dead is a question, so that the hand stays where it is then.
+        """
+        if choice is Neutral.OPEN and self._reported is not None:
+            return self.open_hand(GENTLE_SPEED)
         return self.stop()
 
     def release(self) -> bytes:

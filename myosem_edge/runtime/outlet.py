@@ -21,8 +21,8 @@ class NotAllowedError(Exception):
 class Outlet:
     """Everything that may be said to one hand.
 
-    `neutral_frame` is the wearer's choice of neutral, `halt_frame` keeps hold whatever was chosen, `farewell` are the
-    last frames of a session. They exist before anything can go wrong.
+    `neutral_frame` is the wearer's choice of neutral as it stands before anything is known of the hand, `halt_frame`
+    keeps hold whatever was chosen, `farewell` are the last frames of a session. They exist before anything can go wrong.
 
     Raises:
         RefusedError: this hand has no such neutral.
@@ -34,7 +34,7 @@ class Outlet:
                 f"the {hand.info.name} has no neutral '{neutral.value}'",
                 expected=" or ".join(each.value for each in hand.info.neutrals),
             )
-        self._hand = hand
+        self._hand, self._neutral = hand, neutral
         self.neutral_frame = self._checked(hand.neutral(neutral))
         self.halt_frame = self._checked(hand.stop())
         release = hand.release()
@@ -108,7 +108,7 @@ class Outlet:
             return self._hand.grip(str(command.grip), command.speed, command.force)
         if command.kind == "open":
             return self._hand.open_hand(command.speed)
-        return self.halt_frame if command.kind == "hold" else self.neutral_frame
+        return self.halt_frame if command.kind == "hold" else self._hand.neutral(self._neutral)
 
     def _sending(self, frame: bytes, command: Command, now_s: float) -> tuple[bytes, ...]:
         self._sent, self._sent_s = command, now_s

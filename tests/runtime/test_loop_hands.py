@@ -10,7 +10,7 @@ from myosem_edge.firmware_bridge.emulators import EMULATED_HANDS
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator
 from myosem_edge.firmware_bridge.hands import HANDS, hand
 from myosem_edge.firmware_bridge.hands.base import Neutral
-from tests.runtime.loop_bench import Bench
+from tests.runtime.loop_bench import LOCK, Bench
 
 OVERSHOOT = 0.08  # of the stroke: one step under way, and what was sent in the last cycle
 
@@ -22,8 +22,8 @@ def closure(emulated: Any) -> float:
     return float(max(emulated.closure))
 
 
-def bench(name: str) -> Bench:
-    return Bench(driver=hand(name), hand=EMULATED_HANDS[name]())
+def bench(name: str, neutral: Neutral = Neutral.FREEZE) -> Bench:
+    return Bench(driver=hand(name), hand=EMULATED_HANDS[name](), neutral=neutral)
 
 
 def test_every_hand_can_be_emulated() -> None:
@@ -80,3 +80,34 @@ def test_a_cup_is_held_when_the_signal_goes(name: str) -> None:
     table.front_cable = False
     table.wait(3.0)
     assert [servo.force_n for servo in table.hand.servos] == held, "neither crushed nor dropped"
+
+
+@pytest.mark.sr("SR-14")
+@pytest.mark.parametrize("name", sorted(name for name in HANDS if Neutral.OPEN in hand(name).info.neutrals))
+def test_where_neutral_is_open_the_hand_opens_when_the_signal_goes_and_not_before_it_was_armed(name: str) -> None:
+    table = bench(name, Neutral.OPEN)
+    table.wait(2.0)
+    assert closure(table.hand) == 0.0
+    table.arm()
+    table.decoder.action = "fist"
+    table.wait(2.5)
+    assert closure(table.hand) > 0.4
+    table.front_cable = False
+    table.wait(9.0)
+    assert closure(table.hand) < 0.05
+    assert table.verdict["command"]["kind"] == "neutral"
+
+
+@pytest.mark.sr("SR-14")
+@pytest.mark.parametrize("name", sorted(name for name in HANDS if Neutral.OPEN in hand(name).info.neutrals))
+def test_a_locked_hand_does_not_open_even_then(name: str) -> None:
+    table = bench(name, Neutral.OPEN)
+    table.arm()
+    table.decoder.action = "fist"
+    table.wait(2.5)
+    table.step(LOCK)
+    table.wait(0.2)
+    held = closure(table.hand)
+    table.front_cable = False
+    table.wait(5.0)
+    assert held > 0.4 and abs(closure(table.hand) - held) < 0.03
