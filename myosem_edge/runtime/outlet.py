@@ -22,7 +22,7 @@ class Outlet:
     """Everything that may be said to one hand.
 
     `neutral_frame` is the wearer's choice of neutral as it stands before anything is known of the hand, `halt_frame`
-    keeps hold whatever was chosen, `farewell` are the last frames of a session. They exist before anything can go wrong.
+    keeps hold whatever was chosen, `farewell` are the last frames of a session. They exist before anything goes wrong.
 
     Raises:
         RefusedError: this hand has no such neutral.

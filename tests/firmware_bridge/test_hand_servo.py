@@ -9,25 +9,32 @@ from myosem_edge.firmware_bridge.hands.servo import ServoHand
 from tests.firmware_bridge.stepped_spec import SteppedSpec
 
 
-class TestServo(SteppedSpec):
+class ServoSpec(SteppedSpec):
+    """Lines of so many angles."""
+
     resolution = 0.001
+    count: int
+
+    def asks(self) -> frozenset[bytes]:
+        return frozenset({b"?\n"})
+
+    def closures(self, frame: bytes) -> list[float] | None:
+        if not re.fullmatch(rb"P( \d+){%d}\n" % self.count, frame):
+            return None
+        words = frame.split()[1:]
+        if any(word != b"%d" % int(word) or int(word) > 1800 for word in words):
+            return None
+        return [int(word) / 1800 for word in words]
+
+
+class TestServo(ServoSpec):
+    count = 6
 
     def fresh(self) -> ServoHand:
         return ServoHand()
 
     def emulator(self) -> ServoEmulator:
         return ServoEmulator()
-
-    def asks(self) -> frozenset[bytes]:
-        return frozenset({b"?\n"})
-
-    def closures(self, frame: bytes) -> list[float] | None:
-        if not re.fullmatch(rb"P( \d+){6}\n", frame):
-            return None
-        words = frame.split()[1:]
-        if any(word != b"%d" % int(word) or int(word) > 1800 for word in words):
-            return None
-        return [int(word) / 1800 for word in words]
 
     def replies(self) -> list[bytes]:
         return [b"P 0 0 0 0 0 900\n", b"P 1800 0 0 0 0 0\r\n"]

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from myosem_edge.firmware_bridge.emulators.servo import ServoWristEmulator
 from myosem_edge.firmware_bridge.hands.base import Hand
 from myosem_edge.firmware_bridge.hands.servo_wrist import ServoWristHand
 from myosem_edge.firmware_bridge.hands.stepped import FULL_STROKE_S, WRIST
-from tests.firmware_bridge.stepped_spec import SteppedSpec
+from tests.firmware_bridge.test_hand_servo import ServoSpec
 
 
-class TestServoWrist(SteppedSpec):
-    resolution = 0.001
+class TestServoWrist(ServoSpec):
+    count = 7
 
     def fresh(self) -> ServoWristHand:
         return ServoWristHand()
 
     def emulator(self) -> ServoWristEmulator:
         return ServoWristEmulator()
-
-    def asks(self) -> frozenset[bytes]:
-        return frozenset({b"?\n"})
-
-    def closures(self, frame: bytes) -> list[float] | None:
-        if not re.fullmatch(rb"P( \d+){7}\n", frame):
-            return None
-        words = frame.split()[1:]
-        if any(word != b"%d" % int(word) or int(word) > 1800 for word in words):
-            return None
-        return [int(word) / 1800 for word in words]
 
     def replies(self) -> list[bytes]:
         return [b"P 0 0 0 0 0 900 0\n", b"P 1800 0 0 0 0 0 1800\r\n"]
