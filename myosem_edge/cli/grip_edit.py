@@ -138,7 +138,12 @@ def _typed(file: Path, begin: Path, known_actions: Sequence[str], known_grips: S
     if draft.exists():
         click.echo(f"Going on with {draft}, which was kept.")
     while True:
-        edited = click.edit(text, extension=".toml")
+        try:
+            edited = click.edit(text, extension=".toml")
+        except click.ClickException as error:
+            raise InputError(
+                f"the editor failed: {error.message}", todo="Name another with EDITOR, or use --set"
+            ) from None
         if edited is None and not draft.exists():
             return text
         text = text if edited is None else edited

@@ -109,6 +109,12 @@ class TestEdit:
         monkeypatch.setenv("EDITOR", "true")
         assert "nothing changes" in run("edit", file).output
 
+    @pytest.mark.parametrize("editor", ["false", "/nowhere/editor"])
+    def test_an_editor_that_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, editor: str) -> None:
+        monkeypatch.setenv("EDITOR", editor)
+        result = run("edit", tmp_path / "mine.toml")
+        assert result.exit_code == 3 and "EDITOR" in result.output
+
     def test_a_wrong_text_is_explained_kept_and_gone_on_with(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
