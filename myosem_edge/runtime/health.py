@@ -29,6 +29,7 @@ class SampleHealth:
         self._quality = Quality(info.rate_hz, info.channels, info.full_scale, baseline)
         self._checks = checks
         self._counts: deque[tuple[float, int, int]] = deque()  # (arrival, samples, lost)
+        self._came = self._lost = 0  # their sums
         self._newest_s: float | None = None
 
     def follow(self, info: FrontEndInfo) -> None:
@@ -39,6 +40,7 @@ class SampleHealth:
         if self._checks:
             self._quality.add(chunk.samples, chunk.lead_off)
         self._counts.append((chunk.arrival_s, len(chunk.samples), chunk.lost))
+        self._came, self._lost = self._came + len(chunk.samples), self._lost + chunk.lost
         self._newest_s = chunk.arrival_s
 
     def age_s(self, now_s: float) -> float:
@@ -48,9 +50,9 @@ class SampleHealth:
     def lost_fraction(self, now_s: float) -> float:
         """Of the samples that should have come in the last second."""
         while self._counts and now_s - self._counts[0][0] > LOSS_WINDOW_S:
-            self._counts.popleft()
-        lost = sum(count[2] for count in self._counts)
-        return lost / max(1, lost + sum(count[1] for count in self._counts))
+            _, came, lost = self._counts.popleft()
+            self._came, self._lost = self._came - came, self._lost - lost
+        return self._lost / max(1, self._lost + self._came)
 
     def bad_channels(self) -> int:
         return int(self._quality.bad.any(axis=0).sum())
