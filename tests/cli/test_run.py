@@ -386,6 +386,24 @@ def test_killed_in_mid_motion_the_guard_freezes_the_hand(home: Path) -> None:
 
 
 @pytest.mark.peer
+@pytest.mark.sr("SR-14")
+def test_killed_while_locked_the_guard_halts_the_hand_though_its_neutral_is_open(home: Path) -> None:
+    """A carried cup is not dropped by a program that dies."""
+    with Session(home, "fist", "--json", "--max-speed", "0.2", "--neutral", "open") as session:
+        session.arm()
+        session.wait_for_hand(lambda state: state.grip == "power" and state.moving and state.position_deg["index"] > 20)
+        session.press("l")
+        session.read_until(lambda event: event["event"] == "verdict" and event["command"]["kind"] == "hold")
+        halted = session.wait_for_hand(lambda state: state.speed_byte == 0)
+        session.process.send_signal(signal.SIGKILL)
+        session.process.wait()
+        session.wait_for_hand(lambda state: state.frames_good >= halted.frames_good + 20)
+        session.wait_for_hand(lambda state: not state.api_mode)
+        after = [state for state in session.states if state.time_s >= halted.time_s and state.api_mode]
+        assert all(state.speed_byte == 0 and not state.moving for state in after), "neither opened nor closed"
+
+
+@pytest.mark.peer
 @pytest.mark.sr("SR-18")
 def test_quit_ends_with_neutral_release_and_exit_code_0_and_the_log_replays(home: Path) -> None:
     with Session(home, "fist", "--json", "--log", str(home / "run.log"), "--record-emg") as session:
