@@ -123,6 +123,64 @@ class TestEdit:
         assert result.exit_code == 0 and "Going on with" in result.output
         assert not draft.exists() and "lateral" in file.read_text()
 
+    def test_from_the_shipped_map_whatever_the_file_says(self, tmp_path: Path) -> None:
+        file = tmp_path / "mine.toml"
+        run("edit", file, "--set", "fist=hook@0.9", "--remove", "wrist_flexion", "--yes")
+        assert run("edit", file, "--from", "shipped", "--set", "fist=pinch", "--yes").exit_code == 0
+        assert "wrist_flexion" in file.read_text() and "hook" not in file.read_text().split("fist")[1].split("[")[0]
+
+    def test_a_wrong_file_can_be_put_right_in_the_editor(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "mine.toml"
+        file.write_text('[actions.fist]\ngrip = "powr"\nthreshold = 0.8\nwhy = "meaning"\n')
+        monkeypatch.setenv("EDITOR", "sed -i s/powr/power/")
+        result = run("edit", file, "--yes")
+        assert result.exit_code == 0 and "not right" in result.output and "perhaps power" in result.output
+        assert '"power"' in file.read_text() and '"powr"' in (tmp_path / "mine.toml.previous").read_text()
+
+    def test_an_editor_that_changes_nothing_makes_no_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("EDITOR", "true")
+        assert "nothing changes" in run("edit", tmp_path / "mine.toml", "--yes").output
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_was_there_before_is_kept(self, tmp_path: Path) -> None:
+        file = tmp_path / "mine.toml"
+        before = default_grips_path().read_bytes()
+        file.write_bytes(before)
+        result = run("edit", file, "--set", "fist=pinch", "--yes")
+        assert "Comments" in result.output and "mine.toml.previous" in result.output
+        assert (tmp_path / "mine.toml.previous").read_bytes() == before
+
+    @pytest.mark.parametrize(("options", "typed"), [((), "n\n"), (("--dry-run",), "")])
+    def test_what_was_typed_and_is_not_written_is_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], typed: str
+    ) -> None:
+        file, draft = tmp_path / "mine.toml", tmp_path / "mine.toml.draft"
+        monkeypatch.setenv("EDITOR", "sed -i s/pinch/hook/")
+        result = run("edit", file, *options, typed=typed)
+        assert result.exit_code == 0 and str(draft) in result.output
+        assert not file.exists() and "pinch" not in draft.read_text()
+        monkeypatch.setenv("EDITOR", "true")
+        assert run("edit", file, "--yes").exit_code == 0
+        assert not draft.exists() and "pinch" not in file.read_text()
+
+    def test_bytes_that_are_no_text_are_explained_and_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file, draft = tmp_path / "mine.toml", tmp_path / "mine.toml.draft"
+        monkeypatch.setenv("EDITOR", "sed -i '1s/^/\\xff/'")
+        result = run("edit", file, typed="n\n")
+        assert result.exit_code == 3 and "not TOML" in result.output
+        assert draft.read_bytes().startswith(b"\xff") and not file.exists()
+
+    def test_lines_keep_their_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "mine.toml"
+        file.write_bytes(default_grips_path().read_bytes().replace(b"\n", b"\r\n"))
+        monkeypatch.setenv("EDITOR", "sed -i s/pinch/hook/")
+        assert run("edit", file, "--yes").exit_code == 0
+        assert file.read_bytes() == default_grips_path().read_bytes().replace(b"\n", b"\r\n").replace(b"pinch", b"hook")
+
 
 class TestTrial:
     @pytest.mark.parametrize("name", sorted(HANDS))
