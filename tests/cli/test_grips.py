@@ -191,8 +191,17 @@ class TestTrial:
         assert [each["grip"] for each in found] == [grip for grip in hand(name).info.grips if grip != "open"]
         for each in found:
             assert each["outcome"] == ("done" if name not in BLIND else each["outcome"]), each
-            assert each["frames"] > 0 and bytes.fromhex(each["first_frame"])
+            assert all(HANDS[name]().may_send(bytes.fromhex(frame["hex"])) for frame in each["frames"])
+            assert sum(frame["times"] for frame in each["frames"]) > 10 and each["frames"][0]["s"] == 0
             assert bool(each["position_deg"]) is (name not in BLIND)
+
+    def test_a_rehearsal_shows_every_frame_in_hex_and_when(self) -> None:
+        result = CliRunner().invoke(main, ["grips", "test", "ability", "--dry-run", "--grip", "power", "--speed", "1"])
+        lines = result.stdout.splitlines()
+        assert lines[1].split()[:2] == ["power", "done"]
+        frames = [line for line in lines if " x  " in line]
+        assert frames[0].split()[0] == "0.000" and frames[0].endswith("7e 50 1d 01 1f 73 7e")
+        assert frames[-1].endswith("7e 50 1d 01 ff 93 7e")
 
     def test_the_grips_of_a_map_and_those_that_are_named(self, tmp_path: Path) -> None:
         file = tmp_path / "mine.toml"
@@ -209,6 +218,7 @@ class TestTrial:
             (("brunel",), 2, ("--port",)),
             (("brunel", "--dry-run", "--grip", "mouse"), 3, ("mouse", "power")),
             (("brunel", "--port", "/dev/nothing"), 6, ("/dev/nothing",)),
+            (("ability", "--dry-run", "--force", "2"), 2, ("--force",)),
             (("brunel", "--dry-run", "--speed", "0"), 2, ("--speed",)),
         ],
     )
@@ -216,30 +226,38 @@ class TestTrial:
         result = run("test", *arguments)
         assert result.exit_code == exit_code and all(word in result.output for word in words), result.output
 
+    def test_without_anybody_who_could_press_a_key_it_does_not_begin(self) -> None:
+        with OnPty(AbilityEmulator()) as port:
+            result = run("test", "ability", "--port", port.port)
+        assert result.exit_code == 3 and "--keys-from-stdin" in result.output, result.output
+
     @pytest.mark.peer
     @pytest.mark.sr("SR-12")
-    def test_on_a_port_nothing_moves_before_a_and_a_stop_halts(self) -> None:
-        emulator = AbilityEmulator()
-        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05") as process:
-            assert process.stdin is not None
-            wait_for(process)
+    @pytest.mark.parametrize("name", sorted(HANDS))
+    def test_on_a_port_nothing_moves_before_a_and_n_and_a_stop_halts(self, name: str) -> None:
+        emulator = EMULATED_HANDS[name]()
+        with OnPty(emulator) as port, trial(name, port, "--grip", "power", "--speed", "0.2") as process:
+            wait_for(process, "space or s stop")
             time.sleep(1.5)  # a healthy second
             assert max(closures(emulator)) == 0
             tell(process, "a")
+            wait_for(process, "press n")
+            assert max(closures(emulator)) == 0
+            tell(process, "n")
             until(lambda: max(closures(emulator)) > 0.1)
             tell(process, " ")
-            until(lambda: emulator.state().speed_byte == 0)
+            wait_for(process, "You pressed stop")
             stopped = closures(emulator)
             tell(process, "q")
             assert process.wait(PATIENCE_S) == 0
-            assert closures(emulator) == pytest.approx(stopped, abs=0.02)
+            assert closures(emulator) == pytest.approx(stopped, abs=0.08)
 
     @pytest.mark.peer
     @pytest.mark.sr("SR-13")
     def test_killed_in_mid_motion_the_guard_stops_the_hand(self) -> None:
         emulator = AbilityEmulator()
-        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05") as process:
-            wait_for(process)
+        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05", "--yes") as process:
+            wait_for(process, "space or s stop")
             time.sleep(1.5)
             tell(process, "a")
             until(lambda: max(closures(emulator)) > 0.1)
@@ -248,16 +266,30 @@ class TestTrial:
             assert max(closures(emulator)) < 0.6
 
     @pytest.mark.peer
+    @pytest.mark.sr("SR-12")
+    def test_ctrl_c_leaves_the_hand_in_its_neutral(self) -> None:
+        emulator = AbilityEmulator()
+        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05", "--yes") as process:
+            wait_for(process, "space or s stop")
+            time.sleep(1.5)
+            tell(process, "a")
+            until(lambda: max(closures(emulator)) > 0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 130
+            assert emulator.state().speed_byte == 0 and max(closures(emulator)) < 0.6
+
+    @pytest.mark.peer
     def test_a_whole_trial_ends_by_itself_and_says_what_became_of_it(self) -> None:
         emulator = EMULATED_HANDS["brunel"](object_width_mm=40.0)
-        with OnPty(emulator) as port, trial("brunel", port, "--grip", "power", "--speed", "1", "--json") as process:
-            wait_for(process, error=True)
+        options = ("--grip", "power", "--speed", "1", "--json", "--yes")
+        with OnPty(emulator) as port, trial("brunel", port, *options) as process:
+            wait_for(process, "space or s stop", error=True)
             time.sleep(1.5)
             tell(process, "a")
             shown, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         (tried,) = json.loads(shown)
-        assert tried["outcome"] == "done" and max(tried["position_deg"].values()) < 80, tried
+        assert tried["outcome"].startswith("not reached: thumb") and max(tried["position_deg"].values()) < 80, tried
         assert max(closures(emulator)) < 0.1, "open again"
 
 
@@ -276,14 +308,14 @@ def tell(process: subprocess.Popen[str], keys: str) -> None:
     process.stdin.flush()
 
 
-def wait_for(process: subprocess.Popen[str], error: bool = False) -> None:
-    """Until the keys are shown: the loop is about to run."""
+def wait_for(process: subprocess.Popen[str], words: str, error: bool = False) -> None:
+    """Until it says so."""
     stream = process.stderr if error else process.stdout
     assert stream is not None
     for line in stream:
-        if "space or s stop" in line:
+        if words in line:
             return
-    raise AssertionError("it never began")
+    raise AssertionError(f"it never said {words}")
 
 
 def until(wanted: Callable[[], bool]) -> None:
