@@ -33,7 +33,7 @@ from myosem_edge.firmware_bridge.hands import HANDS
 from myosem_edge.runtime.limits import Limits
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/first-hour.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/first-hour.md", "docs/hands.md")
 BUNDLE = "demo-report/demo.myosem"
 RECORDING = ROOT / "myosem_edge" / "sample" / "myo_readings8" / "p12548.npz"
 ARMBAND, HAND = "/dev/serial/by-id/ARMBAND", "/dev/serial/by-id/HAND"

@@ -100,6 +100,12 @@ class Hand(ABC):
     def may_send(self, frame: bytes) -> bool:
         """Whether these bytes are exactly one frame that this driver could have produced (the whitelist, SR-11)."""
 
+    def formed_deg(self, name: str) -> Mapping[str, float]:
+        """What the hand will report once a grip is formed, in degrees by joint; without the joints that stay where they
+        are, and empty where the hand itself decides how it forms a grip.
+        """
+        return {}
+
     def neutral(self, choice: Neutral) -> bytes:
         """The bytes of the wearer's chosen neutral, asked for anew each time that they are sent."""
         if choice is Neutral.FREEZE:

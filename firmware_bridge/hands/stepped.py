@@ -110,14 +110,18 @@ class SteppedHand(Hand):
     def release(self) -> bytes:
         return b""
 
+    def formed_deg(self, name: str) -> Mapping[str, float]:
+        goals = zip(self.joints, self.postures[name], strict=True)
+        return {joint: self._deg(joint, goal) for joint, goal in goals if goal is not None}
+
+    def _deg(self, joint: str, closure: float) -> float:
+        return self.ranges_deg.get(joint, FLEXED_DEG) * closure
+
     def _report(self, closure: Sequence[float], now_s: float) -> Feedback:
         """What the hand says of its joints: steps go on from what was sent, as long as the hand follows."""
         before, self._reported = self._reported, tuple(min(max(value, 0.0), 1.0) for value in closure)
         moving = before is not None and any(abs(a - b) > MOVED for a, b in zip(self._reported, before, strict=True))
-        degrees = {
-            joint: self.ranges_deg.get(joint, FLEXED_DEG) * value
-            for joint, value in zip(self.joints, self._reported, strict=True)
-        }
+        degrees = {joint: self._deg(joint, value) for joint, value in zip(self.joints, self._reported, strict=True)}
         return Feedback(now_s, degrees, moving=moving)
 
 

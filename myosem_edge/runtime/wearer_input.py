@@ -88,8 +88,8 @@ class WearerInput:
     file (a service has /dev/null) and a terminal whose foreground is somebody else's give no keys.
     """
 
-    def __init__(self, fd: int, *, from_pipe: bool = False) -> None:
-        self.keys = Keys()
+    def __init__(self, fd: int, *, from_pipe: bool = False, keys: Keys | None = None) -> None:
+        self.keys = keys or Keys()
         self._fd: int | None = None
         self._saved: list[Any] | None = None
         with contextlib.suppress(OSError, termios.error):

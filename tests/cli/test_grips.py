@@ -129,6 +129,64 @@ class TestEdit:
         assert result.exit_code == 0 and "Going on with" in result.output
         assert not draft.exists() and "lateral" in file.read_text()
 
+    def test_from_the_shipped_map_whatever_the_file_says(self, tmp_path: Path) -> None:
+        file = tmp_path / "mine.toml"
+        run("edit", file, "--set", "fist=hook@0.9", "--remove", "wrist_flexion", "--yes")
+        assert run("edit", file, "--from", "shipped", "--set", "fist=pinch", "--yes").exit_code == 0
+        assert "wrist_flexion" in file.read_text() and "hook" not in file.read_text().split("fist")[1].split("[")[0]
+
+    def test_a_wrong_file_can_be_put_right_in_the_editor(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "mine.toml"
+        file.write_text('[actions.fist]\ngrip = "powr"\nthreshold = 0.8\nwhy = "meaning"\n')
+        monkeypatch.setenv("EDITOR", "sed -i s/powr/power/")
+        result = run("edit", file, "--yes")
+        assert result.exit_code == 0 and "not right" in result.output and "perhaps power" in result.output
+        assert '"power"' in file.read_text() and '"powr"' in (tmp_path / "mine.toml.previous").read_text()
+
+    def test_an_editor_that_changes_nothing_makes_no_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("EDITOR", "true")
+        assert "nothing changes" in run("edit", tmp_path / "mine.toml", "--yes").output
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_was_there_before_is_kept(self, tmp_path: Path) -> None:
+        file = tmp_path / "mine.toml"
+        before = default_grips_path().read_bytes()
+        file.write_bytes(before)
+        result = run("edit", file, "--set", "fist=pinch", "--yes")
+        assert "Comments" in result.output and "mine.toml.previous" in result.output
+        assert (tmp_path / "mine.toml.previous").read_bytes() == before
+
+    @pytest.mark.parametrize(("options", "typed"), [((), "n\n"), (("--dry-run",), "")])
+    def test_what_was_typed_and_is_not_written_is_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], typed: str
+    ) -> None:
+        file, draft = tmp_path / "mine.toml", tmp_path / "mine.toml.draft"
+        monkeypatch.setenv("EDITOR", "sed -i s/pinch/hook/")
+        result = run("edit", file, *options, typed=typed)
+        assert result.exit_code == 0 and str(draft) in result.output
+        assert not file.exists() and "pinch" not in draft.read_text()
+        monkeypatch.setenv("EDITOR", "true")
+        assert run("edit", file, "--yes").exit_code == 0
+        assert not draft.exists() and "pinch" not in file.read_text()
+
+    def test_bytes_that_are_no_text_are_explained_and_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file, draft = tmp_path / "mine.toml", tmp_path / "mine.toml.draft"
+        monkeypatch.setenv("EDITOR", "sed -i '1s/^/\\xff/'")
+        result = run("edit", file, typed="n\n")
+        assert result.exit_code == 3 and "not TOML" in result.output
+        assert draft.read_bytes().startswith(b"\xff") and not file.exists()
+
+    def test_lines_keep_their_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "mine.toml"
+        file.write_bytes(default_grips_path().read_bytes().replace(b"\n", b"\r\n"))
+        monkeypatch.setenv("EDITOR", "sed -i s/pinch/hook/")
+        assert run("edit", file, "--yes").exit_code == 0
+        assert file.read_bytes() == default_grips_path().read_bytes().replace(b"\n", b"\r\n").replace(b"pinch", b"hook")
+
 
 class TestTrial:
     @pytest.mark.parametrize("name", sorted(HANDS))
@@ -139,8 +197,17 @@ class TestTrial:
         assert [each["grip"] for each in found] == [grip for grip in hand(name).info.grips if grip != "open"]
         for each in found:
             assert each["outcome"] == ("done" if name not in BLIND else each["outcome"]), each
-            assert each["frames"] > 0 and bytes.fromhex(each["first_frame"])
+            assert all(HANDS[name]().may_send(bytes.fromhex(frame["hex"])) for frame in each["frames"])
+            assert sum(frame["times"] for frame in each["frames"]) > 10 and each["frames"][0]["s"] == 0
             assert bool(each["position_deg"]) is (name not in BLIND)
+
+    def test_a_rehearsal_shows_every_frame_in_hex_and_when(self) -> None:
+        result = CliRunner().invoke(main, ["grips", "test", "ability", "--dry-run", "--grip", "power", "--speed", "1"])
+        lines = result.stdout.splitlines()
+        assert lines[1].split()[:2] == ["power", "done"]
+        frames = [line for line in lines if " x  " in line]
+        assert frames[0].split()[0] == "0.000" and frames[0].endswith("7e 50 1d 01 1f 73 7e")
+        assert frames[-1].endswith("7e 50 1d 01 ff 93 7e")
 
     def test_the_grips_of_a_map_and_those_that_are_named(self, tmp_path: Path) -> None:
         file = tmp_path / "mine.toml"
@@ -157,6 +224,7 @@ class TestTrial:
             (("brunel",), 2, ("--port",)),
             (("brunel", "--dry-run", "--grip", "mouse"), 3, ("mouse", "power")),
             (("brunel", "--port", "/dev/nothing"), 6, ("/dev/nothing",)),
+            (("ability", "--dry-run", "--force", "2"), 2, ("--force",)),
             (("brunel", "--dry-run", "--speed", "0"), 2, ("--speed",)),
         ],
     )
@@ -164,30 +232,38 @@ class TestTrial:
         result = run("test", *arguments)
         assert result.exit_code == exit_code and all(word in result.output for word in words), result.output
 
+    def test_without_anybody_who_could_press_a_key_it_does_not_begin(self) -> None:
+        with OnPty(AbilityEmulator()) as port:
+            result = run("test", "ability", "--port", port.port)
+        assert result.exit_code == 3 and "--keys-from-stdin" in result.output, result.output
+
     @pytest.mark.peer
     @pytest.mark.sr("SR-12")
-    def test_on_a_port_nothing_moves_before_a_and_a_stop_halts(self) -> None:
-        emulator = AbilityEmulator()
-        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05") as process:
-            assert process.stdin is not None
-            wait_for(process)
+    @pytest.mark.parametrize("name", sorted(HANDS))
+    def test_on_a_port_nothing_moves_before_a_and_n_and_a_stop_halts(self, name: str) -> None:
+        emulator = EMULATED_HANDS[name]()
+        with OnPty(emulator) as port, trial(name, port, "--grip", "power", "--speed", "0.2") as process:
+            wait_for(process, "space or s stop")
             time.sleep(1.5)  # a healthy second
             assert max(closures(emulator)) == 0
             tell(process, "a")
+            wait_for(process, "press n")
+            assert max(closures(emulator)) == 0
+            tell(process, "n")
             until(lambda: max(closures(emulator)) > 0.1)
             tell(process, " ")
-            until(lambda: emulator.state().speed_byte == 0)
+            wait_for(process, "You pressed stop")
             stopped = closures(emulator)
             tell(process, "q")
             assert process.wait(PATIENCE_S) == 0
-            assert closures(emulator) == pytest.approx(stopped, abs=0.02)
+            assert closures(emulator) == pytest.approx(stopped, abs=0.08)
 
     @pytest.mark.peer
     @pytest.mark.sr("SR-13")
     def test_killed_in_mid_motion_the_guard_stops_the_hand(self) -> None:
         emulator = AbilityEmulator()
-        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05") as process:
-            wait_for(process)
+        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05", "--yes") as process:
+            wait_for(process, "space or s stop")
             time.sleep(1.5)
             tell(process, "a")
             until(lambda: max(closures(emulator)) > 0.1)
@@ -196,16 +272,30 @@ class TestTrial:
             assert max(closures(emulator)) < 0.6
 
     @pytest.mark.peer
+    @pytest.mark.sr("SR-12")
+    def test_ctrl_c_leaves_the_hand_in_its_neutral(self) -> None:
+        emulator = AbilityEmulator()
+        with OnPty(emulator) as port, trial("ability", port, "--grip", "power", "--speed", "0.05", "--yes") as process:
+            wait_for(process, "space or s stop")
+            time.sleep(1.5)
+            tell(process, "a")
+            until(lambda: max(closures(emulator)) > 0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 130
+            assert emulator.state().speed_byte == 0 and max(closures(emulator)) < 0.6
+
+    @pytest.mark.peer
     def test_a_whole_trial_ends_by_itself_and_says_what_became_of_it(self) -> None:
         emulator = EMULATED_HANDS["brunel"](object_width_mm=40.0)
-        with OnPty(emulator) as port, trial("brunel", port, "--grip", "power", "--speed", "1", "--json") as process:
-            wait_for(process, error=True)
+        options = ("--grip", "power", "--speed", "1", "--json", "--yes")
+        with OnPty(emulator) as port, trial("brunel", port, *options) as process:
+            wait_for(process, "space or s stop", error=True)
             time.sleep(1.5)
             tell(process, "a")
             shown, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         (tried,) = json.loads(shown)
-        assert tried["outcome"] == "done" and max(tried["position_deg"].values()) < 80, tried
+        assert tried["outcome"].startswith("not reached: thumb") and max(tried["position_deg"].values()) < 80, tried
         assert max(closures(emulator)) < 0.1, "open again"
 
 
@@ -224,14 +314,14 @@ def tell(process: subprocess.Popen[str], keys: str) -> None:
     process.stdin.flush()
 
 
-def wait_for(process: subprocess.Popen[str], error: bool = False) -> None:
-    """Until the keys are shown: the loop is about to run."""
+def wait_for(process: subprocess.Popen[str], words: str, error: bool = False) -> None:
+    """Until it says so."""
     stream = process.stderr if error else process.stdout
     assert stream is not None
     for line in stream:
-        if "space or s stop" in line:
+        if words in line:
             return
-    raise AssertionError("it never began")
+    raise AssertionError(f"it never said {words}")
 
 
 def until(wanted: Callable[[], bool]) -> None:
