@@ -62,6 +62,28 @@ class SteppedHand(Hand):
         self._reported: tuple[float, ...] | None = None
         self.frames_bad = 0
 
+    def tune(self, grip: str, joint: str, closure: float) -> None:
+        """Have a grip end elsewhere, for this driver alone. Steps stay as short as they are.
+
+        Raises:
+            ValueError: no such grip or joint, a closure outside 0..1, a joint that this grip leaves where it is, or the
+                opening, which stays as it is.
+        """
+        if grip == "open":
+            raise ValueError("the opening is fixed: it opens every finger")
+        if grip not in self.postures:
+            raise ValueError(f"unknown grip {grip!r}; this hand knows {', '.join(self.postures)}")
+        if joint not in self.joints:
+            raise ValueError(f"unknown joint {joint!r}; this hand has {', '.join(self.joints)}")
+        posture = list(self.postures[grip])
+        at = self.joints.index(joint)
+        if posture[at] is None:
+            raise ValueError(f"{grip} leaves {joint} where it is")
+        if not 0 <= closure <= 1:
+            raise ValueError(f"closure {closure} of {joint} is not in 0..1")
+        posture[at] = float(closure)
+        self.postures = {**self.postures, grip: tuple(posture)}
+
     @abstractmethod
     def positions(self, closure: Sequence[float]) -> bytes:
         """One message that sends every joint to a closure 0..1. No speed of its own: steps are as short as they are."""
