@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
+from myosem_edge.firmware_bridge.hands.base import PRONATE, SUPINATE, Feedback, Hand, Neutral
 
 COMMAND_S = 0.05  # a command that is still meant is sent again this often: half of a keep-alive
 KEEP_ALIVE_S = 2 * COMMAND_S
@@ -36,7 +36,7 @@ POSTURES: dict[str, tuple[float, ...]] = {
 
 # A wrist is one more joint, 0 palm up to 1 palm down. Turning it leaves the fingers where they are, and the other way.
 WRIST = "wrist"
-ROTATIONS = {"pronate": 1.0, "supinate": 0.0}
+TURNED = {PRONATE: 1.0, SUPINATE: 0.0}
 
 
 def postures_of(joints: Sequence[Sequence[str]]) -> dict[str, tuple[float, ...]]:

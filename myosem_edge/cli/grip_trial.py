@@ -84,13 +84,18 @@ def _grips(hand: Hand, wanted: tuple[str, ...], file: Path | None) -> tuple[str,
         InputError: the hand does not know one, or the map cannot be read.
     """
     from myosem_edge.actions.catalogue import load_catalogue
-    from myosem_edge.runtime.grips import OPEN, load_grip_map
+    from myosem_edge.runtime.grips import OPEN, load_hand_map, no_wrist
 
     known = tuple(grip for grip in hand.info.grips if grip != OPEN)
     for grip in wanted:
         if grip not in known:
             raise InputError(f"the {hand.info.name} does not know this grip", found=grip, expected=", ".join(known))
-    mapped = known if file is None else load_grip_map(file, load_catalogue().ids, hand.info.grips).grips()
+    mapped = frozenset(known)
+    if file is not None:
+        grip_map, unable = load_hand_map(file, load_catalogue().ids, hand.info)
+        mapped = grip_map.grips()
+        if unable:
+            click.echo(plain(f"warning: {no_wrist(hand.info, unable)}"), err=True)
     chosen = tuple(grip for grip in known if grip in mapped and (grip in wanted or not wanted))
     if not chosen:
         raise InputError("no grip is left to try", where=file, found=", ".join(wanted) or "a map that closes nothing")

@@ -154,10 +154,9 @@ def run(
     chosen.facts["presets"] = None if presets_path is None else str(presets_path)
     limits = tightened(chosen.limits, max_speed, max_force)
     require_emulated(chosen.bundle, hand_port, allow_dev_key)
-    if foreign := chosen.facts["foreign_front_end"]:
-        click.echo(plain(f"warning: {foreign}"), err=True)
-    if caution := chosen.front_end.caution:
-        click.echo(plain(f"warning: {caution}"), err=True)
+    for caution in (chosen.facts["foreign_front_end"], chosen.front_end.caution, chosen.facts["no_wrist"]):
+        if caution:
+            click.echo(plain(f"warning: {caution}"), err=True)
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force, gpio=gpio)
     chosen.facts.update(record_emg=record_emg)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
@@ -267,7 +266,7 @@ def _choose(
     from myosem_edge.calibration.profile import foreign_front_end, require_montage
     from myosem_edge.calibration.store import Store
     from myosem_edge.runtime.decoder import describe_gallery
-    from myosem_edge.runtime.grips import load_grip_map
+    from myosem_edge.runtime.grips import load_hand_map, no_wrist
 
     here = board(board_name) if board_name else detect_board().board
     bundle = bundle_from(bundle_path)
@@ -283,7 +282,7 @@ def _choose(
     names = describe_gallery(bundle)
     inside = f"{bundle_path}: grips.toml"
     source: bytes | Path = grips_path or bundle.member("grips.toml")
-    grip_map = load_grip_map(source, tuple(names), hand.info.grips, where=None if grips_path else inside)
+    grip_map, unable = load_hand_map(source, tuple(names), hand.info, where=None if grips_path else inside)
     facts = {
         "version": __version__,
         "bundle": bundle.manifest.file_name,
@@ -297,6 +296,7 @@ def _choose(
         "front_end_options": front_end_name.partition(":")[2] or None,
         "foreign_front_end": foreign_front_end(bundle, device.info) or None,
         "hand": hand.info.id,
+        "no_wrist": no_wrist(hand.info, unable) or None,
         "profile": profile,
         "profile_created": created,
         "grips": None if grips_path is None else str(grips_path),
