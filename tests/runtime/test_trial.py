@@ -251,6 +251,15 @@ def test_what_takes_too_long_is_told() -> None:
     assert table.outcome().startswith("not reached in time: thumb ") and "and 3 more" in table.outcome()
 
 
+def test_however_slow_the_hand_is_open_before_the_next_grip() -> None:
+    table = Table("servo", "pinch", "hook", speed=0.05)
+    for servo in table.emulator.servos:  # as somebody left it
+        servo.at = servo.target = 1.0
+    table.arm()
+    table.until(lambda: table.trial.closing == "hook", seconds=60.0)
+    assert table.closed < 0.02
+
+
 def test_a_hand_that_does_not_move_is_told() -> None:
     table = Table("servo", "power", object_width_mm=100.0)
     table.arm()
