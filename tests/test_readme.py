@@ -232,7 +232,7 @@ def test_the_facts_of_hands_and_front_ends_on_the_page_are_those_of_the_drivers(
             f"{info.limits.max_speed_step:g}",
             f"{info.limits.max_close_s:g} s",
             "none" if info.keep_alive_s is None else f"{info.keep_alive_s:g} s",
-            "yes" if info.has_force else "no",
+            *("yes" if has else "no" for has in (info.has_force, info.rotates_wrist)),
         ]
         for info in (hand.info for hand in HANDS.values())
     ]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+ROTATIONS = PRONATE, SUPINATE = "pronate", "supinate"  # grips of a hand with `rotates_wrist`: palm down, palm up
+
 
 class Neutral(Enum):
     """What "no command" means for a hand. FREEZE is the default: a held cup is neither crushed nor dropped."""
@@ -40,7 +42,7 @@ class HandInfo:
     has_force: bool
     neutrals: tuple[Neutral, ...]
     notes: str
-    rotates_wrist: bool = False
+    rotates_wrist: bool = False  # then its grips include ROTATIONS
 
 
 @dataclass(frozen=True)

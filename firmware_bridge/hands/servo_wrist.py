@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from myosem_edge.firmware_bridge.hands.servo import ServoHand
-from myosem_edge.firmware_bridge.hands.stepped import POSTURES, ROTATIONS, WRIST
+from myosem_edge.firmware_bridge.hands.stepped import POSTURES, TURNED, WRIST
 
 FULL_TURN_DEG = 180.0  # of a hobby servo
 FINGERS_STAY = (None,) * len(ServoHand.joints)
@@ -17,13 +17,13 @@ class ServoWristHand(ServoHand):
 
     joints = (*ServoHand.joints, WRIST)
     postures = {name: (*closure, None) for name, closure in POSTURES.items()} | {
-        name: (*FINGERS_STAY, turned) for name, turned in ROTATIONS.items()
+        name: (*FINGERS_STAY, turned) for name, turned in TURNED.items()
     }
     ranges_deg: ClassVar[dict[str, float]] = {WRIST: FULL_TURN_DEG}
     info = replace(
         ServoHand.info,
         id="servo_wrist",
         name="Servo hand with a wrist",
-        grips=(*POSTURES, *ROTATIONS),
+        grips=(*POSTURES, *TURNED),
         rotates_wrist=True,
     )

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from myosem_edge.firmware_bridge.hands.base import Feedback, Hand, Neutral
+from myosem_edge.firmware_bridge.hands.base import PRONATE, SUPINATE, Feedback, Hand, Neutral
 
 COMMAND_S = 0.05  # a command that is still meant is sent again this often: half of a keep-alive
 KEEP_ALIVE_S = 2 * COMMAND_S
@@ -36,7 +36,7 @@ POSTURES: dict[str, tuple[float, ...]] = {
 
 # A wrist is one more joint, 0 palm up to 1 palm down. Turning it leaves the fingers where they are, and the other way.
 WRIST = "wrist"
-ROTATIONS = {"pronate": 1.0, "supinate": 0.0}
+TURNED = {PRONATE: 1.0, SUPINATE: 0.0}
 
 
 def postures_of(joints: Sequence[Sequence[str]]) -> dict[str, tuple[float, ...]]:
@@ -61,6 +61,28 @@ class SteppedHand(Hand):
         self._sent: list[float] | None = None  # closure by joint, of the last command
         self._reported: tuple[float, ...] | None = None
         self.frames_bad = 0
+
+    def tune(self, grip: str, joint: str, closure: float) -> None:
+        """Have a grip end elsewhere, for this driver alone. Steps stay as short as they are.
+
+        Raises:
+            ValueError: no such grip or joint, a closure outside 0..1, a joint that this grip leaves where it is, or the
+                opening, which stays as it is.
+        """
+        if grip == "open":
+            raise ValueError("the opening is fixed: it opens every finger")
+        if grip not in self.postures:
+            raise ValueError(f"unknown grip {grip!r}; this hand knows {', '.join(self.postures)}")
+        if joint not in self.joints:
+            raise ValueError(f"unknown joint {joint!r}; this hand has {', '.join(self.joints)}")
+        posture = list(self.postures[grip])
+        at = self.joints.index(joint)
+        if posture[at] is None:
+            raise ValueError(f"{grip} leaves {joint} where it is")
+        if not 0 <= closure <= 1:
+            raise ValueError(f"closure {closure} of {joint} is not in 0..1")
+        posture[at] = float(closure)
+        self.postures = {**self.postures, grip: tuple(posture)}
 
     @abstractmethod
     def positions(self, closure: Sequence[float]) -> bytes:

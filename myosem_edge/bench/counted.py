@@ -19,7 +19,7 @@ from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.gate import Inputs, State, Wearer, step
-from myosem_edge.runtime.grips import load_grip_map
+from myosem_edge.runtime.grips import load_hand_map
 from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.shaper import ShaperState, shape
 
@@ -39,7 +39,7 @@ class Hops:
         frame = self.decoder.encoder.frame_samples
         emg = load_stream().emg[round(BEGIN_S * RATE_HZ) :].astype(np.float32)
         self.frames = [emg[i * frame : (i + 1) * frame] for i in range(WARM_UP + HOPS)]
-        self.grips = load_grip_map(bundle.member("grips.toml"), self.model.gallery.ids, AbilityHand.info.grips)
+        self.grips = load_hand_map(bundle.member("grips.toml"), self.model.gallery.ids, AbilityHand.info)[0]
         self.whitelist = self.grips.grips() & frozenset(AbilityHand.info.grips)
         self.limits, self.gate, self.shaper = Limits(), State(), ShaperState()
         for number in range(WARM_UP):

@@ -21,7 +21,7 @@ from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.decoder import Decoder, Model
 from myosem_edge.runtime.encoder import Encoded, EncoderState
 from myosem_edge.runtime.gate import Inputs, State, Wearer, step
-from myosem_edge.runtime.grips import GripMap, load_grip_map
+from myosem_edge.runtime.grips import GripMap, load_hand_map
 from myosem_edge.runtime.limits import Limits
 from myosem_edge.runtime.match import Matcher
 from myosem_edge.runtime.shaper import ShaperState, shape
@@ -115,7 +115,7 @@ KINDS: dict[str, type[Streaming | Windowed]] = {"streaming": Streaming, "windowe
 def main(kind: str, bundle_path: str, backend: str) -> None:
     bundle = bundle_from(Path(bundle_path))
     model = Model.from_bundle(bundle)
-    grips = load_grip_map(bundle.member("grips.toml"), model.gallery.ids, AbilityHand.info.grips)
+    grips = load_hand_map(bundle.member("grips.toml"), model.gallery.ids, AbilityHand.info)[0]
     serve(KINDS[kind](model, grips, backend), answers_only())
 
 

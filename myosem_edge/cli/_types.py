@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from myosem_edge.runtime.backends import BACKENDS
 
 if TYPE_CHECKING:  # a wrong option must not wait for numpy
     from myosem_edge.firmware_bridge.frontends.base import FrontEnd
+    from myosem_edge.firmware_bridge.hands.base import Hand
 
 backend_option = click.option(
     "--backend",
@@ -30,6 +32,13 @@ front_end_option = click.option(
 )
 port_option = click.option(
     "--port", metavar="PORT", help="Serial port of the front end; a recording that is played has none."
+)
+presets_option = click.option(
+    "--presets",
+    "presets_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Closures of the hand's grips, instead of its own.",
 )
 AUTO = "auto"
 LARGEST_SEED = 2**63 - 1  # what both torch and numpy take
@@ -64,6 +73,22 @@ def front_end_from(text: str, port: str | None) -> tuple[FrontEnd, str]:
     found = find_front_end(port, lambda sentence: click.echo(sentence, err=True))
     click.echo(f"{port}: {found.info.name}, --front-end {found.info.id}", err=True)
     return make_front_end(found.info.id), found.info.id
+
+
+def hand_from(name: str, presets: Path | None) -> Hand:
+    """The driver that `--hand` names, with `--presets`.
+
+    Raises:
+        InputError: there is no such hand, or the presets are wrong or for another.
+    """
+    from myosem_edge.firmware_bridge.hands import hand as hand_named
+
+    hand = hand_named(name)
+    if presets is not None:
+        from myosem_edge.runtime.presets import load_presets
+
+        load_presets(presets, hand)
+    return hand
 
 
 def require_port(front_end: FrontEnd, port: str | None) -> str:

@@ -10,7 +10,7 @@ import click
 
 from myosem_edge.cli._limits import hand_limits, tightened
 from myosem_edge.cli._output import json_option, plain, print_json, table
-from myosem_edge.cli._types import FiniteRange
+from myosem_edge.cli._types import FiniteRange, hand_from, presets_option
 from myosem_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Sent:
 @click.option("--port", metavar="PORT", help="Serial port of the hand.")
 @click.option("--grip", "wanted", multiple=True, metavar="NAME", help="Only this grip; may be given again.")
 @click.option("--grips", "file", type=click.Path(path_type=Path), help="The grips of this map; else all of the hand.")
+@presets_option
 @click.option("--speed", type=SHARE, default=0.3, show_default=True, help="Of the hand's own maximum.")
 @click.option("--force", type=SHARE, default=0.3, show_default=True, help="Of the hand's own maximum, if it has one.")
 @click.option("--yes", is_flag=True, help="Do not ask before each grip.")
@@ -51,6 +52,7 @@ def trial(
     port: str | None,
     wanted: tuple[str, ...],
     file: Path | None,
+    presets_path: Path | None,
     speed: float,
     force: float,
     yes: bool,
@@ -64,9 +66,7 @@ def trial(
     Space or s stops, and a goes on: the hand opens before the next grip. o opens, l locks, q and Ctrl-C end. Everything
     passes the same gate, limits, whitelist and guard as in run; nothing is decoded.
     """
-    from myosem_edge.firmware_bridge.hands import hand as hand_named
-
-    hand = hand_named(hand_name)
+    hand = hand_from(hand_name, presets_path)
     limits = tightened(hand_limits(hand.info.limits), speed, force)
     grips = _grips(hand, wanted, file)
     if dry_run:
@@ -84,13 +84,18 @@ def _grips(hand: Hand, wanted: tuple[str, ...], file: Path | None) -> tuple[str,
         InputError: the hand does not know one, or the map cannot be read.
     """
     from myosem_edge.actions.catalogue import load_catalogue
-    from myosem_edge.runtime.grips import OPEN, load_grip_map
+    from myosem_edge.runtime.grips import OPEN, load_hand_map, no_wrist
 
     known = tuple(grip for grip in hand.info.grips if grip != OPEN)
     for grip in wanted:
         if grip not in known:
             raise InputError(f"the {hand.info.name} does not know this grip", found=grip, expected=", ".join(known))
-    mapped = known if file is None else load_grip_map(file, load_catalogue().ids, hand.info.grips).grips()
+    mapped = frozenset(known)
+    if file is not None:
+        grip_map, unable = load_hand_map(file, load_catalogue().ids, hand.info)
+        mapped = grip_map.grips()
+        if unable:
+            click.echo(plain(f"warning: {no_wrist(hand.info, unable)}"), err=True)
     chosen = tuple(grip for grip in known if grip in mapped and (grip in wanted or not wanted))
     if not chosen:
         raise InputError("no grip is left to try", where=file, found=", ".join(wanted) or "a map that closes nothing")

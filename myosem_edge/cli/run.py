@@ -18,7 +18,9 @@ from myosem_edge.cli._types import (
     backend_option,
     front_end_from,
     front_end_option,
+    hand_from,
     port_option,
+    presets_option,
     require_port,
 )
 from myosem_edge.cli.run_texts import end_text, grip_rows, start_text
@@ -65,6 +67,7 @@ class Chosen:
 @click.option("--profile", metavar="NAME", help="The wearer's profile, made by calibrate.")
 @click.option("--no-profile", is_flag=True, help="Nobody is calibrated: descriptions alone decide (the default).")
 @click.option("--grips", "grips_path", type=_FILE, metavar="FILE", help="Grip map instead of the bundle's own.")
+@presets_option
 @click.option(
     "--neutral",
     type=click.Choice(["freeze", "relax", "open"]),
@@ -112,6 +115,7 @@ def run(
     profile: str | None,
     no_profile: bool,
     grips_path: Path | None,
+    presets_path: Path | None,
     neutral: str,
     max_speed: float | None,
     max_force: float | None,
@@ -145,13 +149,14 @@ def run(
     from myosem_edge.runtime.loop import Loop
 
     wanted = None if gpio is None else button_spec(gpio)
-    chosen = _choose(bundle_path, front_end_name, port, hand_name, profile, grips_path, backend, board_name)
+    hand = hand_from(hand_name, presets_path)
+    chosen = _choose(bundle_path, front_end_name, port, hand, profile, grips_path, backend, board_name)
+    chosen.facts["presets"] = None if presets_path is None else str(presets_path)
     limits = tightened(chosen.limits, max_speed, max_force)
     require_emulated(chosen.bundle, hand_port, allow_dev_key)
-    if foreign := chosen.facts["foreign_front_end"]:
-        click.echo(plain(f"warning: {foreign}"), err=True)
-    if caution := chosen.front_end.caution:
-        click.echo(plain(f"warning: {caution}"), err=True)
+    for caution in (chosen.facts["foreign_front_end"], chosen.front_end.caution, chosen.facts["no_wrist"]):
+        if caution:
+            click.echo(plain(f"warning: {caution}"), err=True)
     chosen.facts.update(neutral=neutral, max_speed=limits.max_speed, max_force=limits.max_force, gpio=gpio)
     chosen.facts.update(record_emg=record_emg)
     decoder = make_decoder(chosen.bundle, chosen.enrolment, backend)
@@ -250,7 +255,7 @@ def _choose(
     bundle_path: Path,
     front_end_name: str,
     port: str | None,
-    hand_name: str,
+    hand: Hand,
     profile: str | None,
     grips_path: Path | None,
     backend: str,
@@ -260,11 +265,9 @@ def _choose(
     from myosem_edge.bundle import bundle_from
     from myosem_edge.calibration.profile import foreign_front_end, require_montage
     from myosem_edge.calibration.store import Store
-    from myosem_edge.firmware_bridge.hands import hand as hand_named
     from myosem_edge.runtime.decoder import describe_gallery
-    from myosem_edge.runtime.grips import load_grip_map
+    from myosem_edge.runtime.grips import load_hand_map, no_wrist
 
-    hand = hand_named(hand_name)
     here = board(board_name) if board_name else detect_board().board
     bundle = bundle_from(bundle_path)
     device, front_end_name = front_end_from(front_end_name, port)
@@ -279,7 +282,7 @@ def _choose(
     names = describe_gallery(bundle)
     inside = f"{bundle_path}: grips.toml"
     source: bytes | Path = grips_path or bundle.member("grips.toml")
-    grip_map = load_grip_map(source, tuple(names), hand.info.grips, where=None if grips_path else inside)
+    grip_map, unable = load_hand_map(source, tuple(names), hand.info, where=None if grips_path else inside)
     facts = {
         "version": __version__,
         "bundle": bundle.manifest.file_name,
@@ -293,6 +296,7 @@ def _choose(
         "front_end_options": front_end_name.partition(":")[2] or None,
         "foreign_front_end": foreign_front_end(bundle, device.info) or None,
         "hand": hand.info.id,
+        "no_wrist": no_wrist(hand.info, unable) or None,
         "profile": profile,
         "profile_created": created,
         "grips": None if grips_path is None else str(grips_path),

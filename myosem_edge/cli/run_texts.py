@@ -29,8 +29,9 @@ def start_text(facts: dict[str, Any]) -> str:
         f"{who}; neutral is {facts['neutral']}, {most}",
         f"not armed: the hand moves only after you press a{' or the arm button' if facts['gpio'] else ''}",
     ]
-    if facts["grips"]:
-        lines.insert(1, f"grips from {facts['grips']} (not signed)")
+    for what, name in (("presets of the hand", "presets"), ("grips", "grips")):
+        if facts[name]:
+            lines.insert(1, f"{what} from {facts[name]} (not signed)")
     return "\n".join(plain(line) for line in lines)
 
 

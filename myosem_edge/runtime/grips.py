@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from myosem_edge.errors import InputError
+from myosem_edge.firmware_bridge.hands.base import ROTATIONS, HandInfo
 from myosem_edge.runtime.decision import REST
 
 OPEN = "open"
@@ -107,6 +108,28 @@ def load_grip_map(
     )
 
 
+def load_hand_map(
+    source: bytes | Path | str, known_actions: Collection[str], hand: HandInfo, *, where: str | None = None
+) -> tuple[GripMap, tuple[str, ...]]:
+    """The map as this hand can follow it, and the actions that ask it for a turn of a wrist that it has not: they have
+    no row, so that they ask for nothing. A wearer may change to a hand without a wrist and keep the map.
+
+    Raises:
+        InputError: as `load_grip_map`; any other grip that this hand has not is wrong.
+    """
+    grip_map = load_grip_map(source, known_actions, {*hand.grips, *ROTATIONS}, where=where)
+    impossible = () if hand.rotates_wrist else ROTATIONS
+    kept = {action: rule for action, rule in grip_map.actions.items() if rule.grip not in impossible}
+    return GripMap(kept), tuple(sorted(grip_map.actions.keys() - kept.keys()))
+
+
+def no_wrist(hand: HandInfo, actions: Collection[str]) -> str:
+    """What the wearer is told of actions that ask for a turn of the wrist; empty where none does."""
+    if not actions:
+        return ""
+    return f"the {hand.name} does not turn its wrist: for {', '.join(actions)} nothing is asked of it"
+
+
 def _rule(
     action: str, table: Any, known_actions: Collection[str], known_grips: Collection[str], where: str
 ) -> GripRule:
@@ -123,6 +146,8 @@ def _rule(
             raise InputError(f"{key} is missing", where=place, expected=f"{key} = ...")
 
     grip, threshold, why, note = (table.get(key, "") for key in _KEYS)
+    if grip in ROTATIONS and grip not in known_grips:
+        raise InputError("this hand does not turn its wrist", where=f"{place}, grip", found=repr(grip))
     if grip not in (OPEN, NONE) and (not isinstance(grip, str) or grip not in known_grips):
         raise _unknown("grip", grip, [*known_grips, OPEN, NONE], f"{place}, grip")
     is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)

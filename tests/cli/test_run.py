@@ -260,6 +260,31 @@ class TestDryRun:
         assert "not signed" not in run(*arguments).output
         assert json.loads(run(*arguments, "--json").output)["grips"] is None
 
+    def test_a_wrist_that_cannot_turn_is_told_and_nothing_is_asked_of_it(
+        self, home: Path, ports: tuple[str, str]
+    ) -> None:
+        file = home / "mine.toml"
+        file.write_text(GRIPS.to_toml().replace('"pinch"\nthreshold', '"supinate"\nthreshold'))
+        arguments = ("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run")
+        result = run(*arguments, "--grips", file, "--hand", "brunel")
+        assert result.exit_code == 0, result.output
+        assert "warning: the Open Bionics Brunel hand does not turn its wrist: for pinch nothing" in result.output
+        assert "supinate" not in result.output.split("warning", 1)[1]
+        result = run(*arguments, "--grips", file, "--hand", "servo_wrist")
+        assert result.exit_code == 0 and "supinate" in result.output and "warning" not in result.output
+
+    def test_presets_of_the_hand_are_named_and_belong_to_one_hand(self, home: Path, ports: tuple[str, str]) -> None:
+        file, grips = home / "hand.toml", home / "mine.toml"
+        file.write_text('hand = "servo"\n[grips.pinch]\nthumb = 0.5\n')
+        grips.write_text(GRIPS.to_toml())
+        arguments = ("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run")
+        arguments = (*arguments, "--grips", grips, "--presets", file)
+        told = run(*arguments, "--hand", "servo").output
+        assert f"presets of the hand from {file} (not signed)" in told and f"grips from {grips} (not signed)" in told
+        assert json.loads(run(*arguments, "--hand", "servo", "--json").output)["presets"] == str(file)
+        refused = run(*arguments, "--hand", "brunel")
+        assert refused.exit_code == 3 and "not for this hand" in refused.output
+
     def test_what_the_front_end_was_told_is_named(self, home: Path, ports: tuple[str, str]) -> None:
         arguments = ("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run")
         told = run(*arguments, "--front-end", "myo:mode=filtered")

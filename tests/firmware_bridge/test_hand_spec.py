@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.hands import HANDS, hand
-from myosem_edge.firmware_bridge.hands.base import Hand, Neutral
+from myosem_edge.firmware_bridge.hands.base import ROTATIONS, Hand, Neutral
 
 # One or two real commands of every hand whose protocol is public, by hand id; a driver refuses all but its own.
 FRAMES_BY_HAND = {
@@ -184,8 +184,7 @@ class HandSpec(ABC):
 
     def test_a_hand_that_turns_the_wrist_says_so_and_turns_both_ways(self) -> None:
         info = self.make().info
-        assert info.rotates_wrist == bool({"pronate", "supinate"} & set(info.grips))
-        assert not info.rotates_wrist or {"pronate", "supinate"} <= set(info.grips)
+        assert set(ROTATIONS) & set(info.grips) == (set(ROTATIONS) if info.rotates_wrist else set())
 
     def test_feedback_carries_the_arrival_time(self) -> None:
         feedback = [f for reply in self.replies() for f in self.make().receive(reply, 12.5)]

@@ -33,6 +33,7 @@ from myosem_edge.firmware_bridge.arrays import checked_emg, read_arrays, read_re
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.firmware_bridge.frontends.myo import Myo
 from myosem_edge.firmware_bridge.frontends.recording import About, read_recorded
+from myosem_edge.firmware_bridge.hands import hand
 from myosem_edge.keys import trust
 from myosem_edge.manifest import Manifest
 from myosem_edge.onnx_scan import scan_onnx
@@ -45,6 +46,7 @@ from myosem_edge.runtime.gate_replay import read_events, replay
 from myosem_edge.runtime.grips import default_grips_path, load_grip_map
 from myosem_edge.runtime.judge import Judge
 from myosem_edge.runtime.limits import Limits
+from myosem_edge.runtime.presets import load_presets
 from myosem_edge.runtime.recorder import Recorder, finish, journal_of
 from myosem_edge.runtime.replay import read_lines
 from myosem_edge.tflite_scan import scan_tflite
@@ -127,6 +129,11 @@ def grip_map() -> Target:
     catalogue = load_catalogue()
     seed = default_grips_path().read_bytes()
     return Target("grip map", [seed], lambda data: load_grip_map(data, catalogue.ids, catalogue.grips), FILE)
+
+
+def presets() -> Target:
+    seed = b'hand = "servo_wrist"\n[grips.pinch]\nthumb = 0.55\nindex = 0.75\n[grips.pronate]\nwrist = 0.5\n'
+    return Target("presets", [seed], lambda data: load_presets(data, hand("servo_wrist")), FILE)
 
 
 def catalogue() -> Target:
@@ -268,7 +275,7 @@ def public_key() -> Target:
 def file_targets() -> dict[str, Callable[[], Target]]:
     """Every one, made when it is asked for."""
     makers = (
-        bundle, forged_bundle, manifest, archive, onnx, tflite, profile, forged_profile, grip_map, catalogue,
-        description_table, journal, own_recording, gate_log, decision_lines, collection, public_key,
+        bundle, forged_bundle, manifest, archive, onnx, tflite, profile, forged_profile, grip_map, presets,
+        catalogue, description_table, journal, own_recording, gate_log, decision_lines, collection, public_key,
     )  # fmt: skip
     return {maker.__name__.replace("_", " "): maker for maker in makers} | recordings()

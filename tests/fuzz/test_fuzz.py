@@ -63,7 +63,7 @@ COVERED = {
     "firmware_bridge/arrays.py", "firmware_bridge/frontends/recording.py", "keys.py", "learn/corpus/store.py",
     "learn/datasets/ninapro.py", "learn/datasets/recording.py", "learn/protocols/ablation.py",
     "learn/teacher/checkpoint.py", "learn/teacher/config.py", "manifest.py", "runtime/gate_replay.py",
-    "runtime/grips.py", "runtime/recorder.py", "runtime/replay.py",
+    "runtime/grips.py", "runtime/presets.py", "runtime/recorder.py", "runtime/replay.py",
 }  # fmt: skip
 READS = re.compile(
     r"\.read_(bytes|text)\(|^(json|tomllib)\.loads\(|^np\.load\(|^loadmat\(|safe_open\(|^h5py\.File\(|\.open\('rb'\)$"
@@ -88,6 +88,7 @@ def zipped(**members: bytes) -> bytes:
 DEEP = b"[" * 5000
 FOUND = {
     "grip map": b"a = " + DEEP,
+    "presets": b"a = " + DEEP,
     "catalogue": b"a = " + DEEP,
     "grid": b"a = " + DEEP,
     "gate log": DEEP + b"\n",

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from myosem_edge.actions.catalogue import load_catalogue
 from myosem_edge.cli.grips import grips as command
+from myosem_edge.cli.main import main
 from myosem_edge.errors import InputError
-from myosem_edge.runtime.grips import GripMap, GripRule, default_grips_path, load_grip_map
+from myosem_edge.firmware_bridge.hands import HANDS
+from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.grips import GripMap, GripRule, default_grips_path, load_grip_map, load_hand_map, no_wrist
+from myosem_edge.runtime.limits import Limits
+from myosem_edge.runtime.shaper import UNMAPPED, ShaperState, shape
 
 ACTIONS = ("rest", "fist", "hand_open", "wrist_flexion")
 GRIPS = ("power", "lateral", "pinch")
@@ -132,6 +137,54 @@ def test_a_map_cannot_be_changed() -> None:
     assert list(grip_map.actions) == ["fist"]
     with pytest.raises(TypeError):
         grip_map.actions["rest"] = rules["rest"]  # type: ignore[index]
+
+
+class TestWrist:
+    TURNING = (GOOD + GOOD.replace("fist", "wrist_flexion").replace("power", "pronate")).encode()
+
+    @pytest.mark.parametrize("name", sorted(HANDS))
+    def test_a_hand_that_cannot_turn_is_asked_for_nothing_and_the_wearer_is_told(self, name: str) -> None:
+        info = HANDS[name].info
+        grip_map, unable = load_hand_map(self.TURNING, ACTIONS, info)
+        assert set(grip_map.actions) == ({"fist", "wrist_flexion"} if info.rotates_wrist else {"fist"})
+        assert grip_map.grips() <= set(info.grips)
+        told = no_wrist(info, unable)
+        assert ("wrist_flexion" in told and info.name in told) is not info.rotates_wrist
+        assert bool(told) is not info.rotates_wrist
+
+    def test_asking_for_nothing_is_no_release_and_no_error(self) -> None:
+        grip_map, _ = load_hand_map(self.TURNING, ACTIONS, HANDS["ability"].info)
+        decision = Decision(1, 0.0, "wrist_flexion", 0.9, 0.9, 0.9, "calibrated", True, "", 0.6)
+        _, request = shape(ShaperState(), decision, grip_map, Limits(), 0.0)
+        assert (request.kind, request.grip, request.accepted, request.reject) == ("none", None, False, UNMAPPED)
+
+    def test_any_other_grip_that_a_hand_has_not_is_wrong(self) -> None:
+        with pytest.raises(InputError, match="unknown grip"):
+            load_hand_map(self.TURNING.replace(b"pronate", b"mouse"), ACTIONS, HANDS["servo"].info)
+
+    @pytest.mark.sr("SR-17")
+    def test_rest_must_not_turn_the_wrist_of_any_hand(self) -> None:
+        with pytest.raises(InputError, match="resting"):
+            load_hand_map(self.TURNING.replace(b"wrist_flexion", b"rest"), ACTIONS, HANDS["servo"].info)
+
+    def test_who_asks_whether_a_hand_forms_every_grip_is_told_that_it_does_not(self, tmp_path: Path) -> None:
+        file = tmp_path / "mine.toml"
+        file.write_bytes(self.TURNING)
+        runner = CliRunner()
+        refused = runner.invoke(main, ["grips", "check", str(file), "--hand", "servo"])
+        assert refused.exit_code == 3 and "does not turn its wrist" in refused.output
+        assert runner.invoke(main, ["grips", "check", str(file), "--hand", "servo_wrist"]).exit_code == 0
+
+    def test_a_trial_leaves_it_out_and_says_so(self, tmp_path: Path) -> None:
+        file = tmp_path / "mine.toml"
+        file.write_bytes(self.TURNING)
+        options = ["--dry-run", "--json", "--speed", "1", "--grips", str(file)]
+        tried = CliRunner().invoke(main, ["grips", "test", "brunel", *options])
+        assert [each["grip"] for each in json.loads(tried.stdout)] == ["power"]
+        assert "does not turn its wrist: for wrist_flexion" in tried.stderr
+        tried = CliRunner().invoke(main, ["grips", "test", "servo_wrist", *options])
+        assert [each["grip"] for each in json.loads(tried.stdout)] == ["power", "pronate"]
+        assert "warning" not in tried.stderr
 
 
 class TestShippedMap:

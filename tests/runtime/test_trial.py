@@ -153,6 +153,20 @@ class TestEveryGripOfEveryHand:
 
 
 @pytest.mark.sr("SR-12")
+def test_a_wrist_that_turns_halts_at_a_stop_and_is_not_turned_back_by_an_opening() -> None:
+    table = Table("servo_wrist", "pronate", "power", speed=SLOW)
+    table.close()
+    table.press(" ")
+    wrist = closures(table.emulator)[-1]
+    table.wait(3.0)
+    assert closures(table.emulator)[-1] == pytest.approx(wrist, abs=OVERSHOOT)
+    table.press("a")
+    table.until(lambda: table.out.over)
+    assert closures(table.emulator)[-1] == pytest.approx(wrist, abs=OVERSHOOT)
+    assert table.outcome(1) == "done" and max(closures(table.emulator)[:-1]) < 0.01
+
+
+@pytest.mark.sr("SR-12")
 def test_nothing_closes_before_n_and_the_hand_opens_in_between() -> None:
     table = Table("servo", "pinch", "hook", asks=True)
     table.arm()
@@ -235,6 +249,15 @@ def test_what_takes_too_long_is_told() -> None:
     table.arm()
     table.until(lambda: table.out.over, seconds=2 * MOST_S + 30)
     assert table.outcome().startswith("not reached in time: thumb ") and "and 3 more" in table.outcome()
+
+
+def test_however_slow_the_hand_is_open_before_the_next_grip() -> None:
+    table = Table("servo", "pinch", "hook", speed=0.05)
+    for servo in table.emulator.servos:  # as somebody left it
+        servo.at = servo.target = 1.0
+    table.arm()
+    table.until(lambda: table.trial.closing == "hook", seconds=60.0)
+    assert table.closed < 0.02
 
 
 def test_a_hand_that_does_not_move_is_told() -> None:
