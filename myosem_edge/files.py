@@ -115,7 +115,12 @@ def _require_replaceable(path: Path) -> None:
 def _settle(temporary: Path, path: Path) -> None:
     """Give a finished file its name, and have the folder remember it through a power cut."""
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    settle_folder(path.parent)
+
+
+def settle_folder(path: Path) -> None:
+    """Have a folder remember through a power cut which names it holds. Raises OSError."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

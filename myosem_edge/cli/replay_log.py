@@ -25,7 +25,7 @@ def replay_log(
     Raises:
         InputError: there is no log, or one that is none of this version's.
         MyosemError: bundle or profile cannot be used.
-        RefusedError: something differs, or no run was of that bundle and profile and logged EMG.
+        RefusedError: something differs or was damaged, or no run was of that bundle and profile and logged EMG.
     """
     worn = _Worn(bundle, profile, front_end_name, backend) if bundle is not None else None
     counts: Counter[str] = Counter()
@@ -38,24 +38,25 @@ def replay_log(
                 _count(each, found)
                 for difference in each.differences:
                     if len(shown) < SHOWN_DIFFERENCES:
-                        named = {"what": difference.what, "logged": difference.logged, "found": difference.found}
-                        shown.append({"log": str(log), "time_s": each.time_s, "inputs": each.inputs, **named})
+                        sides = {"what": difference.what, "logged": difference.logged, "found": difference.found}
+                        shown.append({"log": str(log), "time_s": each.time_s, "inputs": each.inputs, **sides})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"holds an event that no gate of this version logged ({error!r})", where=log) from error
         if not found["steps"]:
             raise InputError("holds no step of a gate", where=log, todo="Log one with: myosem-edge run --log FILE")
         counts += found
-    facts = {name: counts[name] for name in ("steps", "same", "different", "not_replayable", "torn", "gaps")}
+    named = ["steps", "same", "different", "not_replayable", "torn", "gaps", "damaged"]
     if worn is not None:
-        facts |= {"decisions": counts["decisions"], "decisions_different": counts["decisions_different"]}
+        named += ["decisions", "decisions_logged", "decisions_different"]
+    facts = {name: counts[name] for name in named}
     if as_json:
         print_json({**facts, "differences": shown})
     else:
         _say(facts, shown)
-    if counts["different"]:
-        raise RefusedError(
-            "the log does not replay to the same", where=path, found=f"{counts['different']} steps", expected="none"
-        )
+    if counts["different"] or counts["damaged"]:
+        wrong = [f"{counts['different']} steps that differ"] if counts["different"] else []
+        wrong += [f"{counts['damaged']} damaged lines"] if counts["damaged"] else []
+        raise RefusedError("the log does not replay to the same", where=path, found=", ".join(wrong), expected="none")
     if worn is not None and not counts["decisions"]:
         raise RefusedError(
             "no decision could be made again",
@@ -109,8 +110,12 @@ def _watched(events: Iterator[Event], counts: Counter[str]) -> Iterator[Event]:
 
 
 def _count(each: Replayed, counts: Counter[str]) -> None:
+    if each.inputs is None:
+        counts["damaged"] += 1
+        return
     decided = [difference for difference in each.differences if difference.what == "decision"]
     counts["steps"] += 1
+    counts["decisions_logged"] += each.weighed
     counts["decisions"] += each.decided
     counts["decisions_different"] += bool(decided)
     counts["different"] += bool(each.differences)
@@ -129,8 +134,12 @@ def _say(facts: dict[str, int], shown: list[dict[str, Any]]) -> None:
     if facts["torn"] or facts["gaps"]:
         click.echo(f"{facts['torn']} lines were torn, {facts['gaps']} times events had been dropped")
     if "decisions" in facts:
-        click.echo(f"{facts['decisions']} decisions made again from EMG, {facts['decisions_different']} different")
+        click.echo(
+            f"{facts['decisions']} of {facts['decisions_logged']} decisions made again from EMG, "
+            f"{facts['decisions_different']} different"
+        )
     for each in shown:
-        logged, found, inputs = (json.dumps(each[name]) for name in ("logged", "found", "inputs"))
+        logged, found = (json.dumps(each[name]) for name in ("logged", "found"))
         click.echo(plain(f"{each['log']} at {each['time_s']:.3f} s, {each['what']} logged: {logged}; now: {found}"))
-        click.echo(plain(f"  inputs: {inputs}"))
+        if each["inputs"] is not None:
+            click.echo(plain(f"  inputs: {json.dumps(each['inputs'])}"))

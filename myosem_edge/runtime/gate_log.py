@@ -20,6 +20,7 @@ from myosem_edge.runtime.shaper import ShaperState
 
 SNAPSHOT_S = 30.0  # of a log that lost its beginning, no more than this cannot be replayed
 START, RULES, ROW, STATE, STEP, EMG, DROPPED = "start", "rules", "row", "state", "step", "emg", "dropped"
+FAILURE, DECODER, SHAPER, GATE = "failure", "decoder", "shaper", "gate"  # an event, and the stages that it may be of
 OURS = b'{"event"'  # how every log begins
 LOG_ONLY = frozenset({RULES, ROW, STATE, STEP, EMG})  # nobody wants to see them go by
 NUMBER = "number"  # {"number": "nan"}: what JSON has no number for

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,14 +17,18 @@ from typing import Any, Protocol
 from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge.frontends.base import Chunk
 from myosem_edge.runtime.decision import Decision
-from myosem_edge.runtime.emg_log import emg_from_events
+from myosem_edge.runtime.emg_log import emg_crc32, emg_from_events
 from myosem_edge.runtime.gate import State, step
 from myosem_edge.runtime.gate_log import (
+    DECODER,
     DROPPED,
     EMG,
+    FAILURE,
+    GATE,
     OURS,
     ROW,
     RULES,
+    SHAPER,
     START,
     STATE,
     STEP,
@@ -41,6 +46,7 @@ from myosem_edge.runtime.shaper import ShaperState, shape
 
 TORN = "torn"  # in place of a line that power cut off
 OLDER = ".1"
+STEP_PARTS = frozenset({"event", "time_s", "inputs", "decision", "veto", "command", "reasons"})
 
 Event = dict[str, Any]
 
@@ -53,7 +59,9 @@ class Decodes(Protocol):
 
 @dataclass(frozen=True)
 class Difference:
-    """`what` is "decision", "request", "command" or "reasons"; both sides as the log has them."""
+    """`what` is "decision", "request", "command" or "reasons", both sides as the log has them. Or it is "emg", whose
+    checksum is another, or "line", of which the log has what can no longer be read: neither is a step.
+    """
 
     what: str
     logged: Any
@@ -62,11 +70,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replayed:
-    """One logged step. `known` is false behind a gap; `decided`: a decision was made again, too."""
+    """One logged step, or a damage between steps, which has no `inputs`.
+
+    `known` is false behind a gap. `weighed`: a decision was logged; `decided`: it was made again, too.
+    """
 
     time_s: float
-    inputs: Facts
+    inputs: Facts | None
     known: bool = True
+    weighed: bool = False
     decided: bool = False
     differences: tuple[Difference, ...] = ()
 
@@ -97,6 +109,8 @@ class _Chain:
 
     def step(self, event: Event) -> list[Difference] | None:
         """None behind a gap."""
+        if unknown := event.keys() - STEP_PARTS:
+            raise ValueError(f"a step with {sorted(unknown)}")
         if self._memory is None:
             return None
         (gate, shaper), found = self._memory, list[tuple[str, Any, Any]]()
@@ -124,6 +138,7 @@ class _Decoding:
         self._make = make
         self._decoder: Decodes | None = None
         self._fed = False
+        self._excused = False  # a decision may lack its step
         self._pieces: list[Facts] = []
         self._decided: deque[Decision] = deque()
 
@@ -132,12 +147,25 @@ class _Decoding:
         self._decoder = self._make(event)
 
     def lose(self) -> None:
-        self._decoder, self._fed = None, False
+        self._decoder, self._fed, self._excused = None, False, False
         self._pieces, self._decided = [], deque()
 
-    def feed(self, facts: Facts) -> None:
-        if self._decoder is None:
-            return
+    def failed(self, stage: str) -> None:
+        """A stage failed in the run. What its decoder remembered from then on, nobody knows."""
+        if stage == DECODER:
+            self.lose()
+        self._excused = self._excused or stage in (SHAPER, GATE)
+
+    def feed(self, facts: Facts) -> list[Difference]:
+        if (found := emg_crc32(facts)) != facts["crc32"]:
+            self.lose()
+            return [Difference("emg", facts["crc32"], found)]
+        if self._decoder is not None:
+            self._take(facts)
+        return []
+
+    def _take(self, facts: Facts) -> None:
+        assert self._decoder is not None
         self._pieces.append(facts)
         if not facts["more"]:
             chunk, self._pieces, self._fed = emg_from_events(self._pieces), [], True
@@ -149,10 +177,14 @@ class _Decoding:
     def step(self, event: Event) -> list[Difference] | None:
         """None where nothing was decided, or where nothing can be said."""
         logged = event.get("decision")
-        if self._decoder is None or not self._fed or logged is None:
+        if self._decoder is None or not self._fed:
             return None
-        while self._decided and self._decided[0].index < logged["index"]:
-            self._decided.popleft()  # one that the shaper failed on
+        # Each decision has a step of its own, but for those on which shaper or gate failed.
+        if logged is None and (self._excused or not self._decided):
+            return None
+        while logged is not None and self._excused and self._decided and self._decided[0].index < logged["index"]:
+            self._decided.popleft()
+        self._excused = False
         found = decision_to_dict(self._decided.popleft()) if self._decided else None
         return [] if found == logged else [Difference("decision", logged, found)]
 
@@ -162,15 +194,21 @@ def replay(
 ) -> Iterator[Replayed]:
     """Every `step` event again. A gap breaks the chain until the memory that was logged next.
 
-    `decoder` makes a run's decoder from its `start` event, or None. With one, decisions are made again, too, where EMG
-    was logged, until the run's first gap.
+    Behind a line that power cut off, a log ends or another run starts; any other line that cannot be read is a damage,
+    and so is EMG without its checksum. `decoder` makes a run's decoder from its `start` event, or None. With one,
+    decisions are made again, too, where EMG was logged, until the run's first gap.
 
     Raises:
         KeyError, TypeError, ValueError: an event is not one of ours.
     """
     chain, decoding = _Chain(), _Decoding(decoder)
+    time_s, torn = math.nan, None
     for event in events:
         kind = event["event"]
+        time_s = float(event.get("time_s", time_s))
+        if torn is not None and kind not in (START, TORN):
+            yield Replayed(time_s, None, differences=(Difference("line", torn, None),))
+        torn = event["line"] if kind == TORN else None
         facts = {name: value for name, value in event.items() if name not in ("event", "time_s")}
         if kind in (START, DROPPED, TORN):
             chain.lose()
@@ -183,15 +221,19 @@ def replay(
             chain.row(facts)
         elif kind == STATE:
             chain.remember(facts)
+        elif kind == FAILURE:
+            decoding.failed(facts["stage"])
         elif kind == EMG:
-            decoding.feed(facts)
+            if damage := decoding.feed(facts):
+                yield Replayed(time_s, None, differences=tuple(damage))
         elif kind == STEP:
             decided = decoding.step(event)
             found = chain.step(event)
             yield Replayed(
-                float(event["time_s"]),
+                time_s,
                 event["inputs"],
                 found is not None,
+                "decision" in event,
                 decided is not None,
                 (*(decided or ()), *(found or ())),
             )
@@ -225,7 +267,7 @@ def read_events(paths: Iterable[Path]) -> Iterator[Event]:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     event = _event(line)
-                    if event["event"] == TORN and number == 1 and not OURS.startswith(line[: len(OURS)]):
+                    if event["event"] == TORN and number == 1 and not _may_be_ours(line):
                         raise InputError(
                             "is no log", where=f"{path}:1", found=ascii(line[:60]), expected="one event a line"
                         )
@@ -240,7 +282,12 @@ def _event(line: bytes) -> Event:
             event = json.loads(line)
             if isinstance(event, dict) and isinstance(event.get("event"), str):
                 return event
-    return {"event": TORN}
+    return {"event": TORN, "line": ascii(line[:60])}
+
+
+def _may_be_ours(line: bytes) -> bool:
+    """Of a first line that power cut off, a part may be left, or zeros."""
+    return OURS.startswith(line[: len(OURS)]) or not line.strip(b"\0\n")
 
 
 def _is_log(path: Path) -> bool:

@@ -19,7 +19,7 @@ from myosem_edge.runtime.co_contraction import CoContraction
 from myosem_edge.runtime.decision import Decision
 from myosem_edge.runtime.emg_log import emg_events
 from myosem_edge.runtime.gate import HOLD, NEUTRAL, Command, Inputs, Reason, Wearer, status
-from myosem_edge.runtime.gate_log import EMG
+from myosem_edge.runtime.gate_log import DECODER, EMG, FAILURE, GATE, SHAPER
 from myosem_edge.runtime.grips import GripMap
 from myosem_edge.runtime.health import SampleHealth, Spread
 from myosem_edge.runtime.judge import Judge
@@ -162,7 +162,7 @@ class Loop:
         chunks = self._listen(now_s, front_bytes, hand_bytes)
         decisions: list[Decision] = []
         if chunks:
-            with self._stage("decoder", now_s):
+            with self._stage(DECODER, now_s):
                 for chunk in chunks:
                     if self._log_emg:
                         self._events += (_event(EMG, now_s, **piece) for piece in emg_events(chunk))
@@ -188,7 +188,7 @@ class Loop:
         self._failures[stage] = self._failures.get(stage, 0) + 1
         text = f"{stage}: {type(error).__name__}: {error}"[:MOST_TEXT]
         if stage not in self._failed:
-            self._tell("failure", now_s, stage=stage, error=text, in_a_row=self._failures[stage])
+            self._tell(FAILURE, now_s, stage=stage, error=text, in_a_row=self._failures[stage])
         self._failed[stage] = text
         if self._failures[stage] >= FAILURES:
             self._end = MyosemError(f"{stage} failed {FAILURES} times in a row", found=text)
@@ -300,12 +300,12 @@ class Loop:
         steps: list[Decision | None] = [*decisions] or [None]
         for decision in steps:
             if decision is not None:
-                with self._stage("shaper", now_s, otherwise=self.judge.forget):
+                with self._stage(SHAPER, now_s, otherwise=self.judge.forget):
                     self.counts["decisions"] += 1
                     vetted = self._tension.vetted(self._health.vetted(decision, self.limits.bad_channels))
                     self.judge.weigh(decision, vetted, now_s)
             command = HOLD if self.judge.gate.locked else NEUTRAL
-            with self._stage("gate", now_s):
+            with self._stage(GATE, now_s):
                 command = self._step(now_s, late_s)
         if decisions and now_s - self._told_decision_s >= DECISION_EVENT_S - 1e-6:
             self._told_decision_s = now_s

@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from myosem_edge.errors import MyosemError, StorageError
+from myosem_edge.files import settle_folder
 from myosem_edge.runtime.child import child_command, child_environment
 from myosem_edge.runtime.gate_log import LOG_ONLY, OURS
 from myosem_edge.runtime.view import LineView, LiveView
 
 MODES = ("live", "lines", "json", "none")
 PIPE_BYTES = 1 << 20  # half a minute of events with the gate's inputs; the kernel may grant less
-LOG_BYTES = 32 << 20  # two files of half that: ten minutes of a hundred steps a second, twenty of fifty
+LOG_BYTES = 32 << 20  # two files of half that: ten minutes of an armband, whose packets make 110 steps a second
 SETTLE_S = 1.0  # no more than this is lost when the power goes
+REMNANT_BYTES = 1 << 20  # more than is written until a new log settles for the first time
 FAREWELL_S = 2.0
 REDRAW_S = 0.1
 NO_SIZE = 80  # columns, where a terminal does not tell
@@ -167,8 +169,9 @@ def check_log(path: Path) -> None:
 class Log:
     """JSON lines in `path`, and the half before it in `path` + ".1": the newest `most_bytes` at most, never more.
 
-    What was written is on the card `SETTLE_S` later. A line that power once cut off is ended, so that the next one is
-    whole. `now_s` is a monotonic clock.
+    The first line of a file is on the card at once, what else was written `SETTLE_S` later. A line that power once cut
+    off is ended, so that the next one is whole; if nothing else is left of a log, it begins anew. `now_s` is a
+    monotonic clock.
     """
 
     def __init__(self, path: Path, most_bytes: int = LOG_BYTES, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -177,8 +180,15 @@ class Log:
         self._size = os.fstat(self._file.fileno()).st_size
         self._settled_s = now_s()
         self.problem: str | None = None
-        if _is_torn(path, self._size):
-            self.write(b"\n")
+        try:
+            if self._size and _is_remnant(path):
+                self._file.truncate(0)
+                self._size = 0
+            elif _is_torn(path, self._size):  # here, whatever its size: a file must not begin with the end of a line
+                self._size += self._file.write(b"\n")
+            self._begin()
+        except OSError as error:
+            self._give_up(error)
 
     def write(self, line: bytes) -> None:
         """Append one line. A full or broken card ends the log, not the listener."""
@@ -187,6 +197,7 @@ class Log:
                 self.close()
                 self._path.replace(_older(self._path))
                 self._file, self._size = _append_to(self._path), 0
+                self._begin()
             if self._file is not None:
                 written = self._file.write(line)
                 self._size += len(line)
@@ -194,8 +205,18 @@ class Log:
                     raise OSError(errno.ENOSPC, "only part of a line could be written")
                 self._settle()
         except OSError as error:
-            self.problem = error.strerror or str(error)
-            self.close()
+            self._give_up(error)
+
+    def _begin(self) -> None:
+        """Where a file is new: its name settles now, and its first line as soon as it is written."""
+        if not self._size:
+            self._settled_s = -math.inf
+            with contextlib.suppress(OSError):  # not every file system can
+                settle_folder(self._path.parent)
+
+    def _give_up(self, error: OSError) -> None:
+        self.problem = error.strerror or str(error)
+        self.close()
 
     def _settle(self) -> None:
         if self._file is not None and (now_s := self._now_s()) - self._settled_s >= SETTLE_S:
@@ -281,13 +302,23 @@ def _is_torn(path: Path, size: int) -> bool:
         return file.read(1) != b"\n"
 
 
+def _is_remnant(path: Path) -> bool:
+    """Whether all of a file is what a power cut leaves of a log's first line: no bytes, its first ones, or zeros.
+
+    One brace is not enough to tell: so begin the files of many.
+    """
+    with path.open("rb") as file:
+        data = file.read(REMNANT_BYTES + 1)
+    return len(data) <= REMNANT_BYTES and (not data.strip(b"\0") or (OURS.startswith(data) and len(data) > 1))
+
+
 def _require_log(path: Path) -> None:
     """Raises StorageError for what exists and is neither empty nor an earlier log; OSError where it cannot be read."""
     found = "no ordinary file"
     if stat.S_ISREG(path.stat().st_mode):
         with path.open("rb") as file:
             head = file.read(len(OURS))
-        if head in (b"", OURS):
+        if head == OURS or _is_remnant(path):
             return
         found = "a file that is no log"
     raise StorageError(

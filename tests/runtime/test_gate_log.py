@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myosem_edge.firmware_bridge.frontends.base import Chunk
-from myosem_edge.runtime.emg_log import emg_events, emg_from_events
+from myosem_edge.runtime.decision import Decision
+from myosem_edge.runtime.emg_log import emg_crc32, emg_events, emg_from_events
 from myosem_edge.runtime.gate import Command, Inputs, Reason, Request, State, Wearer
 from myosem_edge.runtime.gate_log import (
     Rules,
+    Steps,
     exact,
     inputs_from_dict,
     shaper_from_dict,
@@ -104,13 +106,40 @@ def test_rules_come_back_without_notes() -> None:
 
 
 @given(
-    size=st.integers(1, 300), channels=st.sampled_from([1, 8, 64, 300]), seed=st.integers(0, 99), lost=st.integers(0, 9)
+    size=st.integers(0, 300), channels=st.sampled_from([1, 8, 64, 300]), seed=st.integers(0, 99), lost=st.integers(0, 9)
 )
 def test_emg_comes_back_to_the_last_bit_in_lines_that_fit(size: int, channels: int, seed: int, lost: int) -> None:
-    samples = np.random.default_rng(seed).normal(size=(size, channels)).astype(np.float32)
-    pieces = list(emg_events(Chunk(samples, 7, 0.1 + 0.2, lost)))
-    assert max(len(encode({"event": "emg", "time_s": 1e9 / 3, **piece})) for piece in pieces) < 4096
+    """Any bits: what is no number, and which one it is not; also a chunk that only tells of a loss."""
+    bits = np.random.default_rng(seed).integers(0, 1 << 32, (size, channels), np.uint32)
+    pieces = list(emg_events(Chunk(bits.view(np.float32), 1 << 40, 0.1 + 0.2, lost)))
+    assert max(len(encode({"event": "emg", "time_s": 1e9 / 3, **piece})) for piece in pieces) < 4064  # a gap beside it
     assert [piece["more"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
-    found = emg_from_events(through_json(pieces))
-    assert np.array_equal(found.samples, samples) and found.samples.dtype == np.float32
-    assert (found.first_sample, found.arrival_s, found.lost) == (7, 0.1 + 0.2, lost)
+    again = through_json(pieces)
+    assert all(emg_crc32(piece) == piece["crc32"] for piece in again)
+    found = emg_from_events(again)
+    assert np.array_equal(found.samples.view(np.uint32), bits) and found.samples.dtype == np.float32
+    assert (found.first_sample, found.arrival_s, found.lost) == (1 << 40, 0.1 + 0.2, lost)
+
+
+def test_golden_emg() -> None:
+    (piece,) = emg_events(Chunk(np.array([[1.0, -2.5]], np.float32), 3, 1.25, 4))
+    assert encode({"event": "emg", "time_s": 1.25, **piece}) == (
+        b'{"event":"emg","time_s":1.25,"first_sample":3,"arrival_s":1.25,"lost":4,"channels":2,"samples":"AACAPwAAIMA=",'
+        b'"more":false,"crc32":2109464262}\n'
+    )
+
+
+def test_golden_step() -> None:
+    decision = Decision(7, 1.25, "fist", 0.1 + 0.2, 0.5, math.nan, "calibrated", True, "", nearest=(("fist", 0.9),))
+    before = State(), ShaperState()
+    inputs = Inputs(1.25, math.inf, 0.0, 0, Request(action="fist", decision_index=7, reject="threshold"))
+    steps = Steps(Rules(Limits(), GRIPS.grips(), GRIPS))
+    told = list(steps.events(inputs, before, (decision, "tense"), Command(), (Reason.NOT_ARMED,), anew=True))
+    assert [kind for kind, _ in told] == ["rules", "row", "row", "row", "row", "state", "step"]
+    assert encode({"event": "step", "time_s": 1.25, **told[-1][1]}) == (
+        b'{"event":"step","time_s":1.25,"inputs":{"now_s":1.25,"sample_age_s":{"number":"inf"},"lost_fraction":0.0,'
+        b'"bad_channels":0,"request":{"action":"fist","reject":"threshold","decision_index":7}},'
+        b'"decision":{"index":7,"time_s":1.25,"action":"fist","probability":0.30000000000000004,"margin":0.5,'
+        b'"similarity":{"number":"nan"},"source":"calibrated","accepted":true,"reason":""},"veto":"tense","command":{},'
+        b'"reasons":["not-armed"]}\n'
+    )

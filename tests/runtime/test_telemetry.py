@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import re
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -166,16 +168,74 @@ class TestLog:
         assert path.read_bytes().splitlines()[1:] == [b'{"event":"sta', b'{"event":"start","n":1}']
 
     @pytest.mark.sr("SR-18")
-    def test_what_was_written_is_on_the_card_a_second_later(
+    def test_what_was_written_is_on_the_card_a_second_later_and_the_first_line_at_once(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now_s, settled = 100.0, []
-        monkeypatch.setattr(os, "fsync", lambda fd: settled.append(now_s))
+        names: dict[int, str] = {tmp_path.stat().st_ino: "folder"}
+        monkeypatch.setattr(os, "fsync", lambda fd: settled.append((now_s, names.get(os.fstat(fd).st_ino, "file"))))
         log = Log(tmp_path / "run.log", now_s=lambda: now_s)
-        for _ in range(40):
+        for _ in range(25):
             now_s += 0.125
             log.write(encode({"event": "step"}))
-        assert settled == [101.0, 102.0, 103.0, 104.0, 105.0]
+        files = [100.125, 101.125, 102.125, 103.125]
+        assert settled == [(100.0, "folder"), *((each, "file") for each in files)]
+
+    @pytest.mark.sr("SR-18")
+    def test_the_name_of_the_older_half_is_on_the_card_before_the_newer_grows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settled: list[bool] = []
+        monkeypatch.setattr(os, "fsync", lambda fd: settled.append(stat.S_ISDIR(os.fstat(fd).st_mode)))
+        log = Log(tmp_path / "run.log", most_bytes=100, now_s=lambda: 5.0)
+        for _ in range(2):
+            log.write(encode({"event": "step", "n": 12345}))
+        # Folder and first line of the first file; all of it as it ends; folder and first line of the second.
+        assert settled == [True, False, False, True, False]
+
+    @pytest.mark.sr("SR-18")
+    @pytest.mark.parametrize("left", [b"", b'{"', b'{"ev', b'{"event', bytes(1), bytes(300), bytes(5000)])
+    def test_a_log_of_which_power_left_nothing_that_can_be_read_begins_anew(self, left: bytes, tmp_path: Path) -> None:
+        """A hand must not stay still for it, neither in the next run nor in the one after that."""
+        path = tmp_path / "run.log"
+        path.write_bytes(left)
+        for number in range(2):
+            check_log(path)
+            log = Log(path)
+            log.write(encode({"event": "start", "n": number}))
+            log.close()
+        assert path.read_bytes() == b'{"event":"start","n":0}\n{"event":"start","n":1}\n'
+
+    @pytest.mark.parametrize("theirs", [b"{}", b'{"events"', b"\0\0\0 film", bytes((1 << 20) + 1)])
+    def test_what_only_looks_like_it_is_left_alone(self, theirs: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "precious"
+        path.write_bytes(theirs)
+        with pytest.raises(StorageError, match="something else"):
+            check_log(path)
+        assert path.read_bytes() == theirs
+
+    @pytest.mark.sr("SR-18")
+    def test_a_torn_line_in_a_log_that_has_to_become_smaller(self, tmp_path: Path) -> None:
+        path = tmp_path / "run.log"
+        path.write_bytes(encode({"event": "start", "n": 0}) * 50 + b'{"event":"sta')
+        for number in (1, 2):
+            check_log(path)
+            log = Log(path, most_bytes=1000)
+            log.write(encode({"event": "start", "n": number}))
+            log.close()
+        assert [each["n"] for each in lines(path.read_bytes())] == [1, 2]
+        assert (tmp_path / "run.log.1").read_bytes().endswith(b'{"event":"sta\n')
+
+    def test_a_full_card_at_the_beginning_is_said_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*arguments: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        path = tmp_path / "run.log"
+        path.write_bytes(b'{"ev')
+        monkeypatch.setattr("myosem_edge.runtime.telemetry._is_remnant", full)
+        log = Log(path)
+        log.write(encode({"event": "start"}))
+        assert log.problem == "Input/output error" and path.read_bytes() == b'{"ev'
 
     def test_a_full_card_ends_the_log_and_says_so(self) -> None:
         log = Log(Path("/dev/full"))
