@@ -24,6 +24,7 @@ from tests.cli.hand_faults import closures
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
+SHORT = {"ability", "brunel"}  # of the hands that are tried in real time: one of each kind
 BLIND = {"two_channel"}
 
 
@@ -239,7 +240,9 @@ class TestTrial:
 
     @pytest.mark.peer
     @pytest.mark.sr("SR-12")
-    @pytest.mark.parametrize("name", sorted(HANDS))
+    @pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=() if name in SHORT else pytest.mark.full) for name in sorted(HANDS)]
+    )
     def test_on_a_port_nothing_moves_before_a_and_n_and_a_stop_halts(self, name: str) -> None:
         emulator = EMULATED_HANDS[name]()
         with OnPty(emulator) as port, trial(name, port, "--grip", "power", "--speed", "0.2") as process:

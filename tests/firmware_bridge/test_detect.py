@@ -60,12 +60,17 @@ def recognised(name: str) -> list[str]:
     return asked(front_end(name))[0]
 
 
-@pytest.mark.parametrize("name", sorted(EMULATED_FRONT_ENDS))
+# Ten thousand samples a second are slow to play.
+SLOW = {"spikershield": pytest.mark.full}
+EACH = [pytest.param(name, marks=SLOW.get(name, ())) for name in sorted(EMULATED_FRONT_ENDS)]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_every_front_end_is_itself_and_nothing_else(name: str) -> None:
     assert recognised(name) == ([] if name in OPTIONS else ALSO.get(name, [name]))
 
 
-@pytest.mark.parametrize("name", sorted(set(EMULATED_FRONT_ENDS) - set(OPTIONS)))
+@pytest.mark.parametrize("name", [each for each in EACH if each.values[0] not in OPTIONS])
 def test_on_a_bad_cable_it_is_itself_or_unknown_and_never_another(name: str) -> None:
     faults = Faults(drop_probability=0.01, text_probability=0.005, cut_probability=0.005, seed=3)
     found, _ = asked(front_end(name, faults), stop_at_first=True)

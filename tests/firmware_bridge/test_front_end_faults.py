@@ -16,7 +16,11 @@ UNCOUNTED = {"csv", "spikershield"}
 FRAMED = sorted(set(EMULATED_FRONT_ENDS) - UNCOUNTED)
 # Beside a damaged frame: what a check of four bits, or a Myo's packet length, lets through; see each one's own tests.
 REACH = {"bitalino": 1, "csv": 1, "spikershield": 1, "cyton_daisy": 1}
-each = pytest.mark.parametrize("name", sorted(EMULATED_FRONT_ENDS))
+# Ten thousand samples a second are slow to play.
+SLOW = {"spikershield": pytest.mark.full}
+each = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW.get(name, ())) for name in sorted(EMULATED_FRONT_ENDS)]
+)
 
 
 @cache
