@@ -51,6 +51,7 @@ class SteppedSpec(HandSpec):
 
     resolution: float  # of a closure on the wire
     wire_commands: bool = True
+    garbage: bytes = bytes(range(256))
 
     @abstractmethod
     def fresh(self) -> SteppedHand: ...
@@ -148,7 +149,7 @@ class SteppedSpec(HandSpec):
 
     def test_garbage_moves_nothing(self) -> None:
         table = self.table()
-        for garbage in (bytes(range(256)), b"\xff" * 64, b"G0 C\n" * 3 if not self.wire_commands else b"\n\r" * 9):
+        for garbage in (self.garbage, b"\xff" * 64, b"G0 C\n" * 3 if not self.wire_commands else b"\n\r" * 9):
             table.emulator.receive(garbage, table.now_s)
             table.wait(0.2)
         assert max(table.emulator.closure) == 0.0

@@ -18,6 +18,7 @@ LINES = re.compile(rb"F0 P(\d+)\nF1 P(\d+)\nF2 P(\d+)\nF3 P(\d+)\n")
 
 class TestBrunel(SteppedSpec):
     resolution = 0.01
+    garbage = bytes(set(range(256)) - set(b"ACDFGHMOPRTUX"))  # a letter is a command, wherever it stands
 
     def fresh(self) -> BrunelHand:
         return BrunelHand()
@@ -35,11 +36,11 @@ class TestBrunel(SteppedSpec):
         return [int(text) / 100 for text in match.groups()]
 
     def replies(self) -> list[bytes]:
-        return [b"A6\r\nMotor positions\r\n50,500,973,200,\r\n", b"60,60,60,60,\r\n"]
+        return [b"\nA6\r\n50,500,973,200,\r\n", b"60,60,60,60,\r\n"]
 
 
 def test_a_report_is_read() -> None:
-    (feedback,) = BrunelHand().receive(b"A6\r\nMotor positions\r\n50,973,511,50,\r\n", 1.0)
+    (feedback,) = BrunelHand().receive(b"\nA6\r\n50,973,511,50,\r\n", 1.0)
     assert list(feedback.position_deg) == ["thumb", "index", "middle", "ring_little"]
     assert list(feedback.position_deg.values()) == pytest.approx([0.0, 90.0, 90 * 461 / 923, 0.0])
 
@@ -49,6 +50,29 @@ def test_a_bare_code_toggles_the_emulated_hand_as_it_does_the_real_one() -> None
     for expected in (1.0, 0.0, 1.0):
         hand.receive(b"F1\n", 0.0)
         assert hand.servos[1].target == expected
+
+
+def test_words_in_capitals_move_the_emulated_hand_as_they_do_the_real_one() -> None:
+    for word in (b'{"COMMAND": "nop"}\n', b"D", b"\rG\n"):
+        hand = BrunelEmulator()
+        hand.receive(word + b"\n", 0.0)
+        assert hand.servos[1].target == 1.0, word
+
+
+def test_a_modifier_waits_for_the_next_finger() -> None:
+    hand = BrunelEmulator()
+    hand.receive(b"C\nF1 P50\nF2 P50\nF3 P25\n", 0.0)
+    assert [servo.target for servo in hand.servos] == [0.0, 1.0, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("line", "altered"),
+    [(b"WHORU", ["R"]), (b"START", ["R"]), (b"M1", ["M1"]), (b"A4", ["A4"]), (b"A6", []), (b"status", [])],
+)
+def test_what_changes_its_settings_is_listed(line: bytes, altered: list[str]) -> None:
+    hand = BrunelEmulator()
+    hand.receive(line + b"\n", 0.0)
+    assert hand.altered == altered and max(servo.target for servo in hand.servos) == 0.0
 
 
 @pytest.mark.peer
