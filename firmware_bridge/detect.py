@@ -20,10 +20,17 @@ SILENT_S = 4.0  # nothing at all has come by then: an Arduino that restarts when
 
 
 def candidates() -> Iterator[FrontEnd]:
-    """Fresh drivers in the order in which they are asked: the surest first, of those that need not be told anything."""
-    ready = [kind for kind in DRIVERS if not any(option.required for option in options_of(kind).values())]
-    for kind in sorted(ready, key=lambda kind: (kind.detect_rank, kind.info.id)):
+    """Fresh drivers in the order in which they are asked: the surest first, of those that need not be told anything and
+    whose questions no hand obeys.
+    """
+    ready = {kind: kind.detect_rank for kind in DRIVERS if not _has_to_be_told(kind)}
+    ranked = [(rank, kind.info.id, kind) for kind, rank in ready.items() if rank is not None]
+    for _, _, kind in sorted(ranked, key=lambda each: each[:2]):
         yield kind()
+
+
+def _has_to_be_told(kind: type[FrontEnd]) -> bool:
+    return any(option.required for option in options_of(kind).values())
 
 
 class Attempt:

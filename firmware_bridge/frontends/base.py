@@ -86,7 +86,8 @@ class FrontEnd(ABC):
 
     info: FrontEndInfo
     caution: ClassVar[str | None] = None  # what has to be known before it drives a hand
-    detect_rank: ClassVar[int] = 1  # in which order a port is asked: the lower, the surer of its device
+    # In which order a port is asked, the surest of its device first. None: what it asks would move or alter a hand.
+    detect_rank: ClassVar[int | None] = 1
     usb_ids: ClassVar[tuple[str, ...]] = ()  # of the device itself, not of a chip that a thousand others have
     takes_all: ClassVar[str | None] = None  # the option that all text after the colon of `NAME:TEXT` is
 

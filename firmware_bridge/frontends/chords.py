@@ -68,6 +68,7 @@ class Chords(StreamingFrontEnd):
         InputError: a value is wrong, the board is not known, or one of `vref_v` and `gain` is missing.
     """
 
+    detect_rank = None  # the R in its question resets a Brunel hand
     info = FrontEndInfo(
         id="chords",
         name="Upside Down Labs Chords firmware",

@@ -86,6 +86,7 @@ class HackEeg(StreamingFrontEnd):
         InputError: a value is wrong.
     """
 
+    detect_rank = None  # a Brunel hand finds grips and a demonstration among the capitals of its lines
     info = FrontEndInfo(
         id="hackeeg",
         name="HackEEG shield (ADS1299) on an Arduino Due",

@@ -29,8 +29,8 @@ WARNING = (
 def ports(asked: str | None, yes: bool, as_json: bool) -> None:
     """List serial ports; listing opens none and sends nothing.
 
-    --ask opens one port and lets every driver try it, for a minute at most. Front ends that have to be told how they
-    were built, such as csv, cannot be found so.
+    --ask opens one port and lets the drivers try it, for a minute at most. Not found so: csv, which has to be told how
+    it was built, and hackeeg and chords, whose questions could move a hand.
     """
     if asked is None:
         _list(list_ports(), as_json)
@@ -64,7 +64,7 @@ def find_front_end(path: str, say: Callable[[str], object]) -> FrontEnd:
         "no front end was recognised",
         where=path,
         found="; ".join(tried),
-        todo="Is it switched on, and is this its port? One that cannot be asked is named: --front-end csv:...",
+        todo="Is it switched on, and is this its port? Some have to be named: --front-end hackeeg, chords, or csv:...",
     )
 
 

@@ -17,9 +17,9 @@ from myosem_edge.firmware_bridge.frontends.options import options_of
 
 STEP_S = 0.01
 OPTIONS = {"csv": "csv:channels=4,rate_hz=250,bits=12"}
-ALSO = {
-    "cyton_daisy": ["cyton_daisy", "cyton"]
-}  # a board with a Daisy is a board, too; the one with both is asked first
+UNASKED = {"csv", "chords", "hackeeg"}  # has to be told how it was built; what they ask, a Brunel hand obeys
+# A board with a Daisy is a board, too; the one with both is asked first.
+ALSO = {"cyton_daisy": ["cyton_daisy", "cyton"]}
 
 
 def front_end(name: str, faults: Faults | None = None) -> Any:
@@ -67,10 +67,10 @@ EACH = [pytest.param(name, marks=SLOW.get(name, ())) for name in sorted(EMULATED
 
 @pytest.mark.parametrize("name", EACH)
 def test_every_front_end_is_itself_and_nothing_else(name: str) -> None:
-    assert recognised(name) == ([] if name in OPTIONS else ALSO.get(name, [name]))
+    assert recognised(name) == ([] if name in UNASKED else ALSO.get(name, [name]))
 
 
-@pytest.mark.parametrize("name", [each for each in EACH if each.values[0] not in OPTIONS])
+@pytest.mark.parametrize("name", [each for each in EACH if each.values[0] not in UNASKED])
 def test_on_a_bad_cable_it_is_itself_or_unknown_and_never_another(name: str) -> None:
     faults = Faults(drop_probability=0.01, text_probability=0.005, cut_probability=0.005, seed=3)
     found, _ = asked(front_end(name, faults), stop_at_first=True)
@@ -83,6 +83,7 @@ def test_no_hand_moves_at_any_question_or_is_taken_for_a_front_end(name: str) ->
     device = EMULATED_HANDS[name]()
     found, _ = asked(device)
     assert found == []
+    assert not getattr(device, "altered", []), "settings, too, stay as they are"
     if hasattr(device, "closure"):
         assert set(device.closure) == {0.0}
     else:
@@ -114,8 +115,22 @@ def test_garbage_is_unknown() -> None:
     assert asked(Garbage())[0] == []
 
 
-def test_every_front_end_that_need_not_be_told_anything_is_asked() -> None:
+@pytest.mark.sr("SR-11")
+@pytest.mark.parametrize("name", ["chords", "hackeeg"])
+def test_what_is_never_asked_would_move_or_alter_a_hand(name: str) -> None:
+    hand, driver, now_s = EMULATED_HANDS["brunel"](), make_front_end(name), 1000.0
+    driver.start(now_s)
+    for _ in range(1000):
+        now_s += STEP_S
+        hand.receive(driver.to_send(), now_s)
+        hand.tick(now_s)
+        driver.receive(hand.to_send(), now_s)
+        driver.tick(now_s)
+    assert set(hand.closure) != {0.0} or hand.altered
+
+
+def test_every_other_front_end_is_asked() -> None:
     names = [driver.info.id for driver in candidates()]
-    assert set(names) == set(EMULATED_FRONT_ENDS) - set(OPTIONS)
+    assert set(names) == set(EMULATED_FRONT_ENDS) - UNASKED
     assert names.index("cyton_daisy") < names.index("cyton")
     assert names[-1] == "spikershield" and WATCH_S < ATTEMPT_S
