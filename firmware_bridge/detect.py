@@ -1,84 +1,166 @@
-"""Which front end is on a port: each driver asks as it always does, and is believed once its samples flow.
+"""Which front end is on a port: first it is listened to, then asked what each driver would have it asked.
 
-A sans-I/O machine like the drivers. What a driver sends to find its device may be heard by another device: see
-`docs/front-ends.md` for why no emulated hand moves at it, and why one port is asked and never all of them.
+A sans-I/O machine like the drivers. The port is opened once, because that may reset a board; its baud rate changes.
+What is sent is data of the drivers (`Identity`), and nothing that a hand obeys: see `docs/front-ends.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from myosem_edge.firmware_bridge.frontends import DRIVERS
-from myosem_edge.firmware_bridge.frontends.base import FrontEnd, Phase
-from myosem_edge.firmware_bridge.frontends.options import options_of
+from myosem_edge.firmware_bridge.frontends.base import FrontEnd, FrontEndInfo
+from myosem_edge.firmware_bridge.frontends.recognition import Recognised
 
-WATCH_S = 1.0  # of a stream, before it is believed
-RATE_SHARE = (0.7, 1.4)  # of the nominal rate, over so short a time and with bursts
-REJECTED_SHARE = 0.1  # of the bytes: more is another device's stream in which frames are found by chance
-ATTEMPT_S = 8.0  # a driver tries three times, and some boards take three seconds to start
-SILENT_S = 4.0  # nothing at all has come by then: an Arduino that restarts when its port is opened is back in two
+BOOT_S = 2.5  # an Arduino that restarts when its port is opened is back in two
+SILENT_S = 0.7  # at another baud rate: what streams by itself has come by then
+LISTEN_S = 1.5  # from the first byte on
+MOST_HEARD_BYTES = 1 << 18  # several times what comes in LISTEN_S at the highest baud rate
+SHOWN_BYTES = 40
 
 
-def candidates() -> Iterator[FrontEnd]:
-    """Fresh drivers in the order in which they are asked: the surest first, of those that need not be told anything and
-    whose questions no hand obeys.
+@dataclass(frozen=True)
+class Step:
+    """What is said at a baud rate, nothing where it is only listened to, and who may recognise what comes then."""
+
+    baud: int
+    send: bytes
+    limit_s: float
+    kinds: tuple[type[FrontEnd], ...]
+
+    @property
+    def what(self) -> str:
+        """In words for whoever waits."""
+        names = " or ".join(kind.info.id for kind in self.kinds)
+        said = f"sends {ascii(self.send)[1:]}" if self.send else "listens" if self.kinds else "waits"
+        return f"at {self.baud} baud {said}" + (f": {names}?" if names else "") + f" (up to {self.limit_s:.1f} s)"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A driver that has recognised its device, and what it was told; `told` is that for `--front-end`."""
+
+    info: FrontEndInfo
+    options: Mapping[str, object]
+    facts: Mapping[str, str]
+    missing: str
+
+    @property
+    def told(self) -> str:
+        options = ",".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self.options.items()
+        )
+        return self.info.id + (f":{options}" if options else "")
+
+
+def steps(kinds: Sequence[type[FrontEnd]] = DRIVERS) -> list[Step]:
+    """In this order: streams that come by themselves, then single bytes, then words, in which a BITalino would find a
+    start; of each the quickest first.
+
+    Kinds that are asked the same at the same baud rate are asked once.
     """
-    ready = {kind: kind.detect_rank for kind in DRIVERS if not _has_to_be_told(kind)}
-    ranked = [(rank, kind.info.id, kind) for kind, rank in ready.items() if rank is not None]
-    for _, _, kind in sorted(ranked, key=lambda each: each[:2]):
-        yield kind()
-
-
-def _has_to_be_told(kind: type[FrontEnd]) -> bool:
-    return any(option.required for option in options_of(kind).values())
-
-
-class Attempt:
-    """One driver's attempt at a port. `verdict` is None while it lasts; `why` says why it was not its device."""
-
-    def __init__(self, driver: FrontEnd, now_s: float, limit_s: float = ATTEMPT_S) -> None:
-        self.driver = driver
-        self.verdict: bool | None = None
-        self.why = ""
-        self._silent_s, self._until_s = now_s + SILENT_S, now_s + limit_s
-        self._heard = False
-        self._since_s: float | None = None
-        self._samples = self._bytes = self._rejected = 0
-        driver.start(now_s)
-
-    def step(self, data: bytes, now_s: float) -> bytes:
-        """What has arrived; returns what is to be sent."""
-        driver, self._heard = self.driver, self._heard or bool(data)
-        samples = sum(len(chunk.samples) for chunk in driver.receive(data, now_s))
-        driver.tick(now_s)
-        if self._since_s is None and driver.phase is Phase.STREAMING:
-            self._since_s, self._rejected = now_s, driver.counters.rejected_bytes
-        elif self._since_s is not None:
-            self._samples, self._bytes = self._samples + samples, self._bytes + len(data)
-        if driver.phase is Phase.FAILED:
-            self._end(False, driver.failure or "failed")
-        elif self._since_s is not None and now_s - self._since_s >= WATCH_S:
-            self._judge(now_s - self._since_s)
-        elif now_s >= self._until_s or (now_s >= self._silent_s and not self._heard):
-            self._end(False, "no samples" if self._heard else "no answer")
-        return driver.to_send()
-
-    def finish(self, now_s: float) -> bytes:
-        """What the device is told last: not to stream any more."""
-        self.driver.to_send()
-        self.driver.stop(now_s)
-        return self.driver.to_send()
-
-    def _judge(self, seconds: float) -> None:
-        wanted = self.driver.info.rate_hz * seconds
-        rejected = self.driver.counters.rejected_bytes - self._rejected
-        if not RATE_SHARE[0] * wanted <= self._samples <= RATE_SHARE[1] * wanted:
-            self._end(False, f"{self._samples / seconds:.0f} samples a second, not {self.driver.info.rate_hz:g}")
-        elif rejected > REJECTED_SHARE * self._bytes:
-            self._end(False, f"{rejected} of {self._bytes} bytes are no frames")
+    listened: dict[int, list[type[FrontEnd]]] = {}
+    asked: dict[tuple[bool, float, bool, int, bytes, bytes, float], list[type[FrontEnd]]] = {}
+    for kind, baud in _bauds(kinds):
+        identity = kind.identity
+        assert identity is not None
+        if identity.question:
+            total_s = identity.quiet_s + identity.limit_s
+            is_word = len(identity.question.strip(b"\n")) > 1 and identity.question.strip(b"\n").isalpha()
+            key = (is_word, total_s, baud != kind.info.baud, baud, identity.question, identity.hush, identity.quiet_s)
+            asked.setdefault(key, []).append(kind)
         else:
-            self._end(True, "")
+            listened.setdefault(baud, []).append(kind)
+    found = [
+        Step(baud, b"", LISTEN_S + (SILENT_S if number else BOOT_S), tuple(those))
+        for number, (baud, those) in enumerate(sorted(listened.items(), reverse=True))
+    ]
+    for (_, total_s, _, baud, question, hush, quiet_s), those in sorted(asked.items(), key=lambda each: each[0]):
+        found += [Step(baud, hush, quiet_s, ())] if quiet_s else []
+        found.append(Step(baud, question, total_s - quiet_s, tuple(those)))
+    return found
 
-    def _end(self, verdict: bool, why: str) -> None:
-        if self.verdict is None:
-            self.verdict, self.why = verdict, why
+
+def _bauds(kinds: Sequence[type[FrontEnd]]) -> Iterator[tuple[type[FrontEnd], int]]:
+    for kind in kinds:
+        if kind.identity is not None:
+            yield from ((kind, baud) for baud in (kind.info.baud, *kind.identity.bauds))
+
+
+class Detection:
+    """From an open port to the drivers that recognise what is on it: one, none, or several that cannot be told apart.
+
+    `baud` is what the port has to be set to, and `said` what was sent so far; at `finished`, `found` is the verdict.
+    """
+
+    def __init__(self, now_s: float, kinds: Sequence[type[FrontEnd]] = DRIVERS) -> None:
+        self.steps = steps(kinds)
+        self.found: list[Found] = []
+        self.said: list[bytes] = []
+        self.heard_of: dict[int, bytes] = {}  # the first bytes that came, by baud rate
+        self.repeats = False  # what it is told, as no front end does and a Brunel hand does
+        self._at = -1
+        self._heard, self._outgoing = bytearray(), b""
+        self._begun_s = now_s
+        self._first_s: float | None = None  # when the first byte of this step came
+        self._next(now_s)
+
+    @property
+    def step(self) -> Step:
+        return self.steps[min(self._at, len(self.steps) - 1)]
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.found) or self._at >= len(self.steps)
+
+    @property
+    def baud(self) -> int:
+        return self.step.baud
+
+    def advance(self, data: bytes, now_s: float) -> bytes:
+        """What has arrived at `baud`; returns what is to be sent, at the `baud` that holds afterwards."""
+        if self.finished:
+            return b""
+        if data:
+            self._first_s = now_s if self._first_s is None else self._first_s
+            self.heard_of[self.baud] = (self.heard_of.get(self.baud, b"") + data)[:SHOWN_BYTES]
+            self._heard += data[: MOST_HEARD_BYTES - len(self._heard)]
+        listens = not self.step.send
+        if (listens and self._is_over(now_s)) or (data and not listens):
+            self._judge(now_s)
+        if not self.found and self._is_over(now_s):
+            self._next(now_s)
+        outgoing, self._outgoing = self._outgoing, b""
+        if outgoing:
+            self.said.append(outgoing)
+        return outgoing
+
+    def _next(self, now_s: float) -> None:
+        self._at += 1
+        self._heard = bytearray()
+        self._begun_s, self._first_s = now_s, None
+        self._outgoing = b"" if self._at >= len(self.steps) else self.step.send
+
+    def _is_over(self, now_s: float) -> bool:
+        step = self.step
+        if step.send or not step.kinds:
+            return now_s - self._begun_s >= step.limit_s
+        if self._first_s is None:
+            return now_s - self._begun_s >= step.limit_s - LISTEN_S
+        return now_s - self._first_s >= LISTEN_S
+
+    def _judge(self, now_s: float) -> None:
+        heard, seconds = bytes(self._heard), now_s - (self._begun_s if self._first_s is None else self._first_s)
+        word = self.step.send.strip()
+        self.repeats |= word.isalpha() and len(word) > 1 and word in heard
+        for kind in self.step.kinds:
+            assert kind.identity is not None
+            said = kind.identity.recognise(heard, max(seconds, 1e-3)) if heard else None
+            if said is not None:
+                self.found.append(self._found(kind.info, said))
+
+    def _found(self, info: FrontEndInfo, said: Recognised) -> Found:
+        at = {} if self.baud == info.baud else {"baud": self.baud}
+        return Found(info, {**said.options, **at}, said.facts, said.missing)

@@ -10,6 +10,7 @@ import errno
 import grp
 import os
 import stat
+import termios
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,18 @@ def list_ports() -> list[PortInfo]:
     return ports
 
 
+def state_of(path: str) -> str:
+    """Whether this user could open it now, in words and without opening it. Programs of other users are not seen."""
+    try:
+        Path(path).stat()
+    except OSError as error:
+        return error.strerror or "not there"
+    if not os.access(path, os.R_OK | os.W_OK):
+        return "no permission"
+    holders = ", ".join(_holders(path))
+    return f"in use by {holders}" if holders else "free"
+
+
 class SerialPort:
     """An open serial port, 8N1, without flow control.
 
@@ -71,6 +84,23 @@ class SerialPort:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def baud(self) -> int:
+        return int(self._serial.baudrate)
+
+    def set_baud(self, baud: int) -> None:
+        """Go on at another rate, without the restart of a board that opening its port again can cause.
+
+        Raises:
+            DeviceError: the port does not accept it, or has vanished.
+        """
+        if self.vanished or baud == self.baud:
+            return
+        try:
+            self._serial.baudrate = baud
+        except (OSError, ValueError, termios.error) as error:
+            raise _explain(self.path, baud, error) from error
 
     def fileno(self) -> int:
         return int(self._serial.fileno())

@@ -1,7 +1,8 @@
 """An emulated board with Chords firmware.
 
-It knows WHORU, START, STOP and STATUS. Like the firmware it ends its stream when any byte arrives, and reads a command
-only once nothing came for a second. Not emulated: the reset that opening an Arduino's port causes.
+It knows WHORU, START, STOP and STATUS, in small letters too, as newer firmware does. It ends its stream when any byte
+arrives, and like older firmware it reads a command only once nothing came for a second. Not emulated: the reset that
+opening an Arduino's port causes.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ChordsEmulator(StreamingEmulator):
 
     def tick(self, now_s: float) -> None:
         if self._command and now_s - self._command_s >= self._thinks_s:
-            command, self._command = self._command.strip(), b""
+            command, self._command = self._command.strip().upper(), b""
             self._carry_out(command, now_s)
         super().tick(now_s)
 

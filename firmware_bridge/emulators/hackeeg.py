@@ -98,6 +98,8 @@ class HackEegEmulator(StreamingEmulator):
         """In the mode that holds by now."""
         if self.mode == "text":
             answer = f"{code} {text}\r\n" + (f"{data:02X}\r\n" if isinstance(data, int) else "")
+            if isinstance(data, dict):
+                answer += "".join(f"{key.capitalize().replace('_', ' ')}: {each}\r\n" for key, each in data.items())
         else:
             told = {"STATUS_CODE": code, "STATUS_TEXT": text} | ({} if data is None else {"DATA": data})
             answer = json.dumps(told, separators=(",", ":")) + "\r\n"

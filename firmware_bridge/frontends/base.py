@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from myosem_edge.errors import DeviceError
+from myosem_edge.firmware_bridge.frontends.recognition import Identity
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ class FrontEnd(ABC):
 
     info: FrontEndInfo
     caution: ClassVar[str | None] = None  # what has to be known before it drives a hand
-    # In which order a port is asked, the surest of its device first. None: what it asks would move or alter a hand.
-    detect_rank: ClassVar[int | None] = 1
+    identity: ClassVar[Identity | None] = None  # how a port is asked for it; None: what has no serial port of its own
     usb_ids: ClassVar[tuple[str, ...]] = ()  # of the device itself, not of a chip that a thousand others have
     takes_all: ClassVar[str | None] = None  # the option that all text after the colon of `NAME:TEXT` is
 

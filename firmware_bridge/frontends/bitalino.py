@@ -15,6 +15,7 @@ import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.options import require_option
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
 
 FRAME_BYTES = {1: 3, 2: 4, 3: 6, 4: 7, 5: 8, 6: 8}  # by channels
@@ -22,7 +23,7 @@ BITS = (10, 10, 10, 10, 6, 6)
 SUPPLY_UV = 3.3e6
 RATES = {1: 0, 10: 1, 100: 2, 1000: 3}  # code of the rate command
 STOP, VERSION = b"\x00", b"\x07"
-NAME = b"BITalino"
+SAID = re.compile(rb"BITalino[ _-]*v?([0-9.]+)", re.IGNORECASE)
 
 ROW = 3  # frames; by chance once in a million places
 MOST_DAMAGE_BYTES = 64  # behind which the stream is looked for, before the frame ahead of it is given up too
@@ -54,6 +55,11 @@ def _rest_of(bits: int) -> int:
 _REST = bytes(_rest_of(bits) for bits in range(1 << 12))  # of four bits of rest and eight new ones
 
 
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    said = SAID.search(heard)
+    return Recognised(facts={"firmware": said[1].decode()}) if said and b"\n" in heard[said.end() :] else None
+
+
 class Bitalino(StreamingFrontEnd):
     """The first `channels` of its inputs, A1 to A6; the last two have six bits only. `gain` is that of the EMG sensor.
 
@@ -74,6 +80,7 @@ class Bitalino(StreamingFrontEnd):
         loss_visible_by="a counter of 16 frames; multiples of 16 by time only",
     )
     silent, foreign = SILENT, FOREIGN
+    identity = Identity(_recognised, VERSION, ANSWER_S, hush=STOP, quiet_s=QUIET_S)
     clock_tolerance_samples = 8.0  # the counter hides multiples of 16 frames
 
     def __init__(self, *, channels: int = 4, rate_hz: Literal[100, 1000] = 1000, gain: float = 1009.0) -> None:
@@ -102,7 +109,7 @@ class Bitalino(StreamingFrontEnd):
         return STOP
 
     def _heard(self, step: Step, answer: bytes) -> str | None:
-        said = re.search(NAME + rb"[ _-]*v?([0-9.]+)", answer, re.IGNORECASE)
+        said = SAID.search(answer)
         if said is None:
             return FOREIGN
         self.facts["firmware"] = said[1].decode()

@@ -16,6 +16,7 @@ import numpy as np
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.counted import CountedFrames
 from myosem_edge.firmware_bridge.frontends.options import require_option
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
 
 MARK, END = b"\xc7\x7c", 0x01
@@ -56,6 +57,12 @@ SILENT = "the port is silent: plug the board in again, and check that this is it
 FOREIGN = "bytes arrive but they are not a Chords board's: check port, firmware and baud rate"
 
 
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    """By its name. Older firmware knows the question in capitals alone, which would reset a Brunel hand."""
+    names = {line.decode("latin-1") for line in heard.split(b"\r\n")[:-1]} & BOARDS.keys()
+    return Recognised({"board": names.pop()}) if len(names) == 1 else None
+
+
 class Chords(StreamingFrontEnd):
     """A board and the analog front end on it. Nothing but the start and the stop is ever said to it: the firmware ends
     its stream when any byte arrives.
@@ -68,7 +75,6 @@ class Chords(StreamingFrontEnd):
         InputError: a value is wrong, the board is not known, or one of `vref_v` and `gain` is missing.
     """
 
-    detect_rank = None  # the R in its question resets a Brunel hand
     info = FrontEndInfo(
         id="chords",
         name="Upside Down Labs Chords firmware",
@@ -82,6 +88,7 @@ class Chords(StreamingFrontEnd):
         loss_visible_by="a counter of 256 frames; multiples of 256 by time only",
     )
     silent, foreign = SILENT, FOREIGN
+    identity = Identity(_recognised, b"\nwhoru\n", ANSWER_S, quiet_s=QUIET_S, bauds=(115200,))
     clock_tolerance_samples = 128.0  # the counter hides multiples of 256 frames
 
     def __init__(

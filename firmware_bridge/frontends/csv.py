@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.options import require_option
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, StreamingFrontEnd
 
 MOST_CHANNELS = 64
@@ -24,8 +26,23 @@ LETTERS_OF_A_TEXT = 3  # fewer are what damage makes of digits
 
 NUMBER = rb"[-+]?(?:\d+\.?\d*|\.\d+)"
 APART = rb"(?:[ \t]*[,;][ \t]*|[ \t]+)"
+LINE = re.compile(NUMBER + rb"(?:" + APART + NUMBER + rb")*[ \t]*[,;]?")
+LEAST_LINES = 16
+SAME_SHARE = 0.8  # of all lines; the others are damage, and text
 
 SILENT = "the port is silent: plug the board in again, and check that this is its port and its baud rate"
+
+
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    """By lines that all have the same number of numbers. How fast they come is measured; what they mean is not told."""
+    lines = [line.strip() for line in heard.split(b"\n")[1:-1]]
+    counts = Counter(len(re.findall(NUMBER, line)) for line in lines if LINE.fullmatch(line))
+    channels, alike = counts.most_common(1)[0] if counts else (0, 0)
+    if alike < max(LEAST_LINES, SAME_SHARE * len(lines)) or channels > MOST_CHANNELS:
+        return None
+    rate_hz = round(len(lines) / seconds)
+    missing = f"its rate (about {rate_hz} lines a second), and bits or largest: --front-end csv:channels={channels},..."
+    return Recognised({"channels": channels}, {"lines a second": f"about {rate_hz}"}, missing)
 
 
 class Csv(StreamingFrontEnd):
@@ -52,6 +69,7 @@ class Csv(StreamingFrontEnd):
         loss_visible_by="damaged lines; whole lines by time only",
     )
     silent = SILENT
+    identity = Identity(_recognised, bauds=(9600,))
 
     def __init__(
         self,

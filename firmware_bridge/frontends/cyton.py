@@ -5,12 +5,14 @@ Sources of the byte-level facts: the board's and the dongle's published firmware
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.counted import CountedFrames
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
 from myosem_edge.firmware_bridge.i24 import unpack_i24
 
@@ -32,12 +34,29 @@ FOREIGN = "bytes arrive but they are not a Cyton's: choose the port of the dongl
 BOARD_OFF = "the dongle answers but the board does not: switch the board to PC, charge it, bring it nearer"
 STUCK = "the counter of every frame is the same: the dongle's firmware is older than the board's, update the dongle"
 
+FIRMWARE = re.compile(rb"Firmware:[ \t]*([^\r\n]+)")
+
+
+def asked_for(*, daisy: bool) -> Identity:
+    """`v` resets the board, which then says whether it has a Daisy."""
+
+    def recognise(heard: bytes, seconds: float) -> Recognised | None:
+        begin = heard.rfind(b"OpenBCI V3")
+        end = heard.find(END, begin)
+        if begin < 0 or end < 0 or (b"On Daisy" in heard[begin:end]) != daisy:
+            return None
+        said = FIRMWARE.search(heard, begin, end)
+        return Recognised(facts={"firmware": said[1].decode("latin-1")} if said else {})
+
+    return Identity(recognise, b"v", RESET_S, hush=b"s", quiet_s=QUIET_S)
+
 
 class Cyton(StreamingFrontEnd):
     """One board of eight channels; a Daisy on it is left off, for twice its rate."""
 
     clock_tolerance_samples = 128.0  # the counter hides multiples of 256 frames
     silent, foreign = SILENT, FOREIGN
+    identity = asked_for(daisy=False)
     info = FrontEndInfo(
         id="cyton",
         name="OpenBCI Cyton",
@@ -96,7 +115,7 @@ class Cyton(StreamingFrontEnd):
 class CytonDaisy(Cyton):
     """A board and its Daisy. Frames take turns: even counters are channels 9 to 16, odd ones 1 to 8 of one sample."""
 
-    detect_rank = 0  # before the Cyton, which it is too
+    identity = asked_for(daisy=True)
     info = FrontEndInfo(
         id="cyton_daisy",
         name="OpenBCI Cyton with Daisy",

@@ -12,6 +12,7 @@ import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.counted import CountedFrames
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised, flows
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, StreamingFrontEnd
 from myosem_edge.firmware_bridge.i24 import unpack_i24
 
@@ -23,9 +24,14 @@ LONGEST_BYTES = 200  # what BrainFlow's driver holds
 UV_PER_COUNT = 2.5e6 / (2**23 - 1) / 8  # reference 2.5 V, gain 8: 0.03725
 
 ROW = 4  # frames: by chance in about one of 10^22 places
+LEAST_FRAMES = 64  # an eighth of a second
 
 SILENT = "the port is silent: plug the board in again, switch it on, and check that this is its port"
 FOREIGN = "bytes arrive but they are not a FreeEEG32's: choose its port, and check that its baud rate is 921600"
+
+
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    return Recognised() if flows(SomeLength(MARK, SHORTEST_BYTES, LONGEST_BYTES), heard, LEAST_FRAMES) else None
 
 
 class FreeEeg32(StreamingFrontEnd):
@@ -33,7 +39,7 @@ class FreeEeg32(StreamingFrontEnd):
 
     clock_tolerance_samples = 128.0  # the counter hides multiples of 256 frames
     silent, foreign = SILENT, FOREIGN
-    detect_rank = 2  # it cannot be asked, and is told by its frames
+    identity = Identity(_recognised)
     info = FrontEndInfo(
         id="freeeeg32",
         name="FreeEEG32",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.options import require_option
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
 from myosem_edge.firmware_bridge.i24 import unpack_i24
 
@@ -26,6 +28,13 @@ VREF_UV = 4.5e6
 SAMPLE_BYTES = 35  # microseconds u32 LE, number u32 LE, status 24 bits BE, channels i24 BE
 CHANNELS_AT = 11
 WRAP = 2**32
+
+STATUS = b"\nstatus\n"  # in text mode; the first end of line is for what another question has left
+OWN_WORDS = re.compile(
+    rb'Board name: HackEEG|\{"STATUS_CODE":4\d\d,"STATUS_TEXT":"|\{"C":200,"D":"[A-Za-z0-9+/]{48}"\}'
+    rb"|\x82\xa1C\xcc\xc8\xa1D\xc4\x23.{8}[\xc0-\xcf]",
+    re.DOTALL,
+)
 
 GAINS = {1: 0, 2: 1, 4: 2, 6: 3, 8: 4, 12: 5, 24: 6}  # code in CHnSET
 RATES = {250: 6, 500: 5, 1000: 4, 2000: 3, 4000: 2}  # code in CONFIG1; the chip's own 8000 and 16000 are left out
@@ -76,6 +85,11 @@ FORMS = {
 }
 
 
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    """In text mode the board answers; left in another mode it refuses in its own words, in which it also streams."""
+    return Recognised() if OWN_WORDS.search(heard) else None
+
+
 class HackEeg(StreamingFrontEnd):
     """One board. Every register that matters is written at the start.
 
@@ -86,7 +100,6 @@ class HackEeg(StreamingFrontEnd):
         InputError: a value is wrong.
     """
 
-    detect_rank = None  # a Brunel hand finds grips and a demonstration among the capitals of its lines
     info = FrontEndInfo(
         id="hackeeg",
         name="HackEEG shield (ADS1299) on an Arduino Due",
@@ -100,6 +113,7 @@ class HackEeg(StreamingFrontEnd):
         loss_visible_by="a counter of samples, and the board's clock for those that the board left out",
     )
     silent, foreign = SILENT, FOREIGN
+    identity = Identity(_recognised, STATUS, ANSWER_S)
 
     def __init__(
         self,

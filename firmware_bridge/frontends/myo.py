@@ -6,6 +6,7 @@ drivers (the fixed attribute handles, the order of the start).
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import deque
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from myosem_edge.errors import InputError
 from myosem_edge.firmware_bridge import bgapi
 from myosem_edge.firmware_bridge.frontends.base import Chunk, Counters, FrontEnd, FrontEndInfo, Phase
 from myosem_edge.firmware_bridge.frontends.clockwatch import ClockWatch
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised
 
 CHANNELS = 8
 RATE_HZ = 200.0
@@ -37,6 +39,7 @@ CONNECT_S = 3.0
 RETRY_PAUSE_S = 0.2
 STALL_S = 2.0  # longer than the link's own supervision time-out (0.64 s), which reports a lost armband first
 CLOCK_TOLERANCE_SAMPLES = 6.0  # the smallest loss that the cycle hides is four notifications = 8 samples
+DONGLE = re.compile(rb"\x00\x02\x06\x04(?:\x00\x00|\x81\x01)")  # done, or there was no scan
 
 SILENT = "the port is silent: plug the BLED112 dongle in again, and check that this is its port"
 FOREIGN = "bytes arrive but they are not a BLED112's: choose the port of the dongle"
@@ -59,6 +62,12 @@ class _Step:
         return (self.command[2], self.command[3])
 
 
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    """By the dongle, which is asked to end a scan; whether an armband is awake shows when it is looked for."""
+    answer = DONGLE.search(heard)
+    return Recognised(facts={"dongle": "BLED112"}) if answer else None
+
+
 class Myo(FrontEnd):
     """One armband behind one dongle.
 
@@ -72,6 +81,7 @@ class Myo(FrontEnd):
     """
 
     usb_ids = ("2458:0001",)  # of the BLED112
+    identity = Identity(_recognised, bgapi.end_procedure(), STEP_S)
     info = FrontEndInfo(
         id="myo",
         name="Thalmic Myo armband over a BLED112 dongle",

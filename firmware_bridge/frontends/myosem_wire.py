@@ -17,6 +17,7 @@ from myosem_edge.firmware_bridge import wire
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo, Phase
 from myosem_edge.firmware_bridge.frontends.clockwatch import ClockWatch
 from myosem_edge.firmware_bridge.frontends.options import require_option
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
 
 DEFAULT = wire.Info(0, 1000.0, 4_500_000, (24.0,) * 8, samples_per_frame=10)  # an ADS1299 as it is usually set
@@ -36,6 +37,15 @@ NO_SAMPLES = "the device starts but sends no samples: its converter does not run
 STUCK = "the sequence of every frame is the same: the device's firmware does not keep to the wire protocol"
 
 
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    infos = [message for message in _messages(heard) if isinstance(message, wire.Info)]
+    if not infos:
+        return None
+    info = infos[-1]
+    options = {"channels": info.channels, "rate_hz": info.rate_hz, "layout": "ring" if info.ring else "sites"}
+    return Recognised(options, {"firmware": f"{info.name} {info.version}".strip(), "hardware": info.hardware})
+
+
 class MyosemWire(StreamingFrontEnd):
     """One device. It is not told how to measure: what it is set to is what arrives.
 
@@ -48,6 +58,7 @@ class MyosemWire(StreamingFrontEnd):
 
     clock_tolerance_samples = 250.0  # a quarter of a second in two: a converter that stands still
     silent, foreign = SILENT, FOREIGN
+    identity = Identity(_recognised, wire.frame(wire.Command(0, wire.Order.GET_INFO)), ANSWER_S)
     info = FrontEndInfo(
         id="myosem_wire",
         name="Device with the myosem wire protocol",

@@ -13,6 +13,7 @@ import numpy as np
 
 from myosem_edge.firmware_bridge.frontends.base import FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.options import require_option
+from myosem_edge.firmware_bridge.frontends.recognition import Identity, Recognised, flows
 from myosem_edge.firmware_bridge.frontends.streaming import Reader, Step, StreamingFrontEnd
 
 MOST_CHANNELS = 6
@@ -24,10 +25,19 @@ BANNER = b"StartUp!\r\n"  # of a board that was reset
 FACTS = {"HWT": "hardware", "HWV": "hardware version", "FWV": "firmware"}
 
 QUIET_S = 0.2  # the board reads a command within milliseconds; the rest is what was on the way
+LEAST_FRAMES = 256
 CLOCK_TOLERANCE_S = 0.02  # more than the 16 ms for which USB-serial chips hold bytes back
 
 SILENT = "the port is silent: plug the board in again, and check that this is its port"
 FOREIGN = "bytes arrive but they are not a SpikerShield's of ten bits: check the port and what runs on the board"
+
+
+def _recognised(heard: bytes, seconds: float) -> Recognised | None:
+    """By its stream alone: older firmware answers no question, and a stream of this kind has no other source."""
+    for channels in range(1, MOST_CHANNELS + 1):
+        if flows(MarkedFrames(channels, lambda text: None), heard, LEAST_FRAMES):
+            return Recognised({"channels": channels})
+    return None
 
 
 class SpikerShield(StreamingFrontEnd):
@@ -38,7 +48,7 @@ class SpikerShield(StreamingFrontEnd):
         InputError: `channels` is not 1 to 6.
     """
 
-    detect_rank = 3  # two bytes with a mark of one bit look like much else
+    identity = Identity(_recognised)
     info = FrontEndInfo(
         id="spikershield",
         name="Backyard Brains SpikerShield",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from myosem_edge.errors import InputError
+from myosem_edge.cli._output import plain
+from myosem_edge.errors import DeviceError, InputError
 from myosem_edge.runtime.backends import BACKENDS
 
 if TYPE_CHECKING:  # a wrong option must not wait for numpy
@@ -28,7 +29,7 @@ front_end_option = click.option(
     default="myo",
     show_default=True,
     metavar="NAME[:OPTION=VALUE,...]",
-    help="Which front end, and what it has to be told; auto finds it; file:PATH plays what record has written.",
+    help="Which front end, and what it has to be told; auto asks the port; file:PATH plays what record has written.",
 )
 port_option = click.option(
     "--port", metavar="PORT", help="Serial port of the front end; a recording that is played has none."
@@ -60,7 +61,7 @@ def front_end_from(text: str, port: str | None) -> tuple[FrontEnd, str]:
 
     Raises:
         InputError: there is no such front end, or its options are wrong.
-        DeviceError: with `auto`, nothing was recognised there.
+        DeviceError: with `auto`, nothing was recognised there, or something that has to be told more.
     """
     from myosem_edge.firmware_bridge.frontends import make_front_end
 
@@ -70,9 +71,16 @@ def front_end_from(text: str, port: str | None) -> tuple[FrontEnd, str]:
         raise click.UsageError("--front-end auto needs --port")
     from myosem_edge.cli.ports import find_front_end
 
-    found = find_front_end(port, lambda sentence: click.echo(sentence, err=True))
-    click.echo(f"{port}: {found.info.name}, --front-end {found.info.id}", err=True)
-    return make_front_end(found.info.id), found.info.id
+    found = find_front_end(port, lambda sentence: click.echo(plain(sentence), err=True))
+    click.echo(plain(f"{port}: {found.info.name}, --front-end {found.told}"), err=True)
+    if found.missing:
+        raise DeviceError(
+            f"the {found.info.name.lower()} cannot be used without being told more",
+            where=port,
+            found=found.told,
+            expected=found.missing,
+        )
+    return make_front_end(found.told), found.told
 
 
 def hand_from(name: str, presets: Path | None) -> Hand:

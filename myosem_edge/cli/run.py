@@ -105,7 +105,11 @@ class Chosen:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 @click.option("--allow-dev-key", is_flag=True, help="Let a bundle with a development signature move a real hand.")
-@click.option("--dry-run", is_flag=True, help="Check everything, open both ports, say what would happen; send nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, open both ports, say what would happen; send nothing but what --front-end auto asks.",
+)
 def run(
     bundle_path: Path,
     port: str | None,

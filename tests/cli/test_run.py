@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,17 +26,21 @@ import myosem_edge.calibration.store
 import myosem_edge.firmware_bridge.lsl_port
 from myosem_edge.bundle import Bundle, bundle_from
 from myosem_edge.calibration.profile import require_montage
+from myosem_edge.cli import ports as ports_module
 from myosem_edge.cli import run as module
 from myosem_edge.cli._limits import hand_limits, tightened
 from myosem_edge.cli.main import main
 from myosem_edge.errors import ProfileError, RefusedError
 from myosem_edge.files import write_atomic
+from myosem_edge.firmware_bridge.detect import Detection
 from myosem_edge.firmware_bridge.emulators.ability import AbilityEmulator, AbilityState, NormalMode
 from myosem_edge.firmware_bridge.emulators.myo import MyoEmulator
+from myosem_edge.firmware_bridge.emulators.myosem_wire import MyosemWireEmulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEndInfo
 from myosem_edge.firmware_bridge.frontends.myo import Myo
+from myosem_edge.firmware_bridge.frontends.myosem_wire import MyosemWire
 from myosem_edge.firmware_bridge.frontends.recording import About
 from myosem_edge.firmware_bridge.hands.ability import AbilityHand
 from myosem_edge.runtime.gate_replay import read_events, replay
@@ -291,6 +297,22 @@ class TestDryRun:
         assert "myo:mode=filtered -> " in told.output
         shown = json.loads(run(*arguments, "--front-end", "myo:mode=filtered", "--json").output)
         assert (shown["front_end"], shown["front_end_options"]) == ("myo", "mode=filtered")
+
+    @pytest.mark.parametrize("fits", [True, False])
+    def test_a_front_end_that_was_found_has_to_fit_the_bundle(
+        self, home: Path, ports: tuple[str, str], monkeypatch: pytest.MonkeyPatch, fits: bool
+    ) -> None:
+        kind = Myo if fits else MyosemWire
+        monkeypatch.setattr(ports_module, "Detection", functools.partial(Detection, kinds=(kind,)))
+        with OnPty(MyosemWireEmulator(ArraySource(np.zeros((1000, 8), np.float32), 1000.0))) as other:
+            port = ports[0] if fits else other.port
+            arguments = ("--bundle", bundle(home), "--port", port, "--hand-port", ports[1], "--dry-run")
+            result = run(*arguments, "--front-end", "auto")
+        if fits:
+            assert result.exit_code == 0 and "--front-end myo\n" in result.output, result.output
+        else:
+            assert result.exit_code != 0 and "--front-end myosem_wire:channels=8" in result.output
+            assert "Traceback" not in result.output and "expected myo" in result.output
 
     def test_json_is_one_document(self, home: Path, ports: tuple[str, str]) -> None:
         result = run("--bundle", bundle(home), "--port", ports[0], "--hand-port", ports[1], "--dry-run", "--json")

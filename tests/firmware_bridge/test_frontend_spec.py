@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from myosem_edge.clock import VirtualClock
 from myosem_edge.errors import InputError
+from myosem_edge.firmware_bridge.detect import Detection
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.sources import ArraySource
-from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, front_end
+from myosem_edge.firmware_bridge.frontends import FRONT_ENDS, front_end, make_front_end
 from myosem_edge.firmware_bridge.frontends.base import Chunk, FrontEnd, Phase
 
 STEP_S = 0.005
@@ -338,6 +339,20 @@ class FrontEndSpec(ABC):
         bench.start()
         assert bench.driver.failure is None
         assert bench.run(1.0)
+
+    def test_on_a_port_it_is_recognised_as_itself_and_as_nothing_else(self) -> None:
+        """By its own `Identity`, which sends nothing that a hand obeys: `test_detect.py` plays it to every hand."""
+        device, now_s = self.bench().emulator, 1000.0
+        device.tick(now_s)
+        detection = Detection(now_s)
+        while not detection.finished:
+            sent = detection.advance(device.to_send(), now_s)
+            now_s += STEP_S
+            device.receive(sent, now_s)
+            device.tick(now_s)
+        (found,) = detection.found
+        assert found.info.id == self.make().info.id
+        assert found.missing or make_front_end(found.told).info.id == found.info.id
 
     def test_starting_twice_is_starting_once(self) -> None:
         bench = self.bench()

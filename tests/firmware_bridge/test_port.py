@@ -22,7 +22,7 @@ from myosem_edge.errors import DeviceError
 from myosem_edge.firmware_bridge import port as port_module
 from myosem_edge.firmware_bridge.emulators.base import Emulator
 from myosem_edge.firmware_bridge.emulators.pty import OnPty
-from myosem_edge.firmware_bridge.port import MAX_WAITING_BYTES, PortInfo, SerialPort, list_ports
+from myosem_edge.firmware_bridge.port import MAX_WAITING_BYTES, PortInfo, SerialPort, list_ports, state_of
 
 
 class Wire:
@@ -290,6 +290,28 @@ def test_ports_are_listed_with_their_usb_ids(ports: None) -> None:
         PortInfo("/dev/ttyS0", "n/a", ""),
         PortInfo("/dev/ttyUSB0", "FT232R", "0403:6001"),
     ]
+
+
+def test_the_baud_rate_changes_without_closing_the_port(wire: Wire) -> None:
+    with SerialPort(wire.path, 115200) as port:
+        handle = port.fileno()
+        for baud in (230400, 9600, 921600):
+            port.set_baud(baud)
+            assert (port.baud, port.fileno()) == (baud, handle)
+        port.write_some(b"still here")
+        assert wire.read() == b"still here"
+        with pytest.raises(DeviceError, match="does not accept"):
+            port.set_baud(-1)
+
+
+def test_whether_a_port_could_be_opened_is_told_without_opening_it(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire_of_ours = f"(process {os.getpid()})"
+    assert wire_of_ours in state_of(wire.path)
+    assert state_of("/dev/nothing") == "No such file or directory"
+    monkeypatch.setattr(port_module, "_holders", lambda path: [])
+    assert state_of(wire.path) == "free"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert state_of(wire.path) == "no permission"
 
 
 class Talker(Emulator):
