@@ -253,7 +253,7 @@ def test_the_facts_of_hands_and_front_ends_on_the_page_are_those_of_the_drivers(
 
 
 def test_everything_a_front_end_can_be_told_is_on_its_page() -> None:
-    told = [row[:2] for row in table_rows("docs/front-ends.md", "# Front ends")]
+    told = [row[:2] for row in table_rows("docs/front-ends.md", "## What they have to be told")]
     drivers = FRONT_ENDS | SOURCES
     options = [[f"`{name}`", f"`{option}`"] for name, driver in drivers.items() for option in options_of(driver)]
     assert sorted(told) == sorted(options)

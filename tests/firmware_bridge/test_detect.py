@@ -289,6 +289,63 @@ def test_garbage_is_unknown(seed: int) -> None:
         assert [each.told for each in found if not each.missing] == []
 
 
+class Loop(Saying):
+    """Receive and transmit joined: everything comes back."""
+
+    def __init__(self) -> None:
+        super().__init__(self._take)
+        self._waiting = bytearray()
+
+    def receive(self, data: bytes, now_s: float) -> None:
+        self._waiting += data
+
+    def _take(self) -> bytes:
+        data = bytes(self._waiting)
+        self._waiting.clear()
+        return data
+
+
+def test_a_loop_is_unknown() -> None:
+    detection, _ = asked(Loop())
+    assert detection.found == [] and detection.repeats
+
+
+def knight() -> Iterator[bytes]:
+    """A board that nobody here reads: marks and end of a Cyton and a FreeEEG32, frames of 21 bytes."""
+    random, counter = np.random.default_rng(2), 0
+    while True:
+        yield b"".join(b"\xa0" + bytes(((counter + i) % 256,)) + random.bytes(18) + b"\xc0" for i in range(2))
+        counter += 2
+
+
+def words_and_numbers() -> Iterator[bytes]:
+    number = 0
+    while True:
+        number += 1
+        yield b"%d,%d\r\n" % (number, number) + (b"servo %d moved to its place\r\n" % number) * (number % 2)
+
+
+def numbers_of_every_length() -> Iterator[bytes]:
+    number = 0
+    while True:
+        number += 1
+        yield b",".join(b"%d" % number for _ in range(1 + number % 4)) + b"\n"
+
+
+@pytest.mark.parametrize("stream", [knight, words_and_numbers, numbers_of_every_length])
+def test_a_stream_that_is_nobodys_is_unknown(stream: Callable[[], Iterator[bytes]]) -> None:
+    sending = stream()
+    assert names(asked(Saying(lambda: next(sending)))[0]) == []
+
+
+def test_a_hand_that_streams_its_positions_is_unknown() -> None:
+    hand = EMULATED_HANDS["mia"]()
+    hand.receive(b"@ADP1...........*\r", 999.0)
+    hand.tick(1000.0)
+    assert hand.to_send().startswith(b"e pos")
+    assert names(asked(hand)[0]) == []
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=3000), seconds=st.floats(1e-3, 10))
 def test_no_driver_recognises_random_bytes_or_raises(data: bytes, seconds: float) -> None:
