@@ -51,8 +51,8 @@ class BrunelEmulator(ServoHand):
             if (found := re.search(letter + r"(\d*)", text)) is not None:
                 codes[letter] = int(found[1]) if found[1] else None
         self._kept.update((letter, codes[letter]) for letter in KEPT if letter in codes)
-        given = {letter: value for letter, value in codes.items() if value is not None}
-        self.altered += [f"{letter}{given[letter]}" for letter in ALTERS if given.get(letter) in ALTERS[letter]]
+        given = {letter: value for letter, value in codes.items() if letter in ALTERS and value is not None}
+        self.altered += [f"{letter}{value}" for letter, value in given.items() if value in ALTERS[letter]]
         self.altered += [letter for letter in "RX" if letter in codes]
         if codes.get("A") == 6:
             raw = (round(LOW + at * (HIGH - LOW)) for at in self.closure)
